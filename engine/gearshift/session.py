@@ -1,0 +1,170 @@
+"""The front door: open a model, run one task of it on a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Lock
+from typing import get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gearshift.backends import (
+    Backend,
+    Compiled,
+    Options,
+    Precision,
+    Stats,
+    choose_backend,
+    load_backend,
+)
+from gearshift.errors import BackendError, InputError
+from gearshift.graph import read_artifact, verify_artifact
+from gearshift.graph.card import Card
+from gearshift.models import find_model
+from gearshift.pictures import Picture, load_pictures
+from gearshift.program import Program
+from gearshift.results import Result, make_result
+from gearshift.specialise import specialise, task_index
+from gearshift.weights import WeightStore
+
+
+class Session:
+    """One model, any of its tasks, one at a time.
+
+    Opening maps the model's file and reads no weights. The first run checks the weights against
+    the card's hash (remembered between processes) and loads the backend; the first run of a task
+    at a size makes its program; every later one only walks it, whatever task ran in between.
+    Safe to share between threads: runs take turns.
+
+    Args:
+        model: a folder `NAME.gs`, or a known name such as `demo`.
+        backend: `torch`, `onnxruntime`, another installed one, or `auto`: what the environment
+            variable GEARSHIFT_BACKEND says, else torch if installed, else onnxruntime.
+        precision: of the matrix products, `float32` or, where backend and CPU have it, `bfloat16`.
+        threads: threads of one operator for the time of a run; None leaves the backend's setting.
+
+    Raises:
+        ArtifactError: no such model, or a damaged one (on opening, or at the first run when it
+            is the weights that are damaged).
+        BackendError: the backend is unknown, not installed, or lacks the precision.
+        InputError: an option that means nothing.
+    """
+
+    def __init__(
+        self,
+        model: str | Path,
+        backend: str = "auto",
+        precision: Precision = "float32",
+        threads: int | None = None,
+    ) -> None:
+        if precision not in get_args(Precision):
+            known = ", ".join(get_args(Precision))
+            raise InputError(f"precision {precision!r} is not known: choose from {known}")
+        if threads is not None and threads < 1:
+            raise InputError(f"threads {threads}: give at least 1, or None")
+        self.model = find_model(model)
+        self.backend = choose_backend(backend)
+        self._options = Options(self.model, precision, threads)
+        self._graph = read_artifact(self.model)
+        self._weights = WeightStore(self._graph.weights)
+        self._loaded: Backend | None = None
+        self._compiled: dict[tuple[int, int, int, int], Compiled] = {}
+        self._stats: Stats | None = None
+        self._lock = Lock()
+
+    @property
+    def card(self) -> Card:
+        return self._graph.card
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks' names, in the card's order."""
+        return tuple(task.name for task in self.card.tasks)
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width to which pictures are resized: the size of the training images."""
+        return self.card.image_height, self.card.image_width
+
+    @property
+    def stats(self) -> Stats | None:
+        """What the last run did; None before the first."""
+        return self._stats
+
+    def run(self, image: Picture, task: str | None = None) -> Result:
+        """One task of one picture, or of a batch; see `gearshift.pictures` for what is taken.
+
+        Args:
+            image: a PIL picture or a file's path, resized to `image_size`; or a numpy array or
+                torch tensor, (H,W,3), (3,H,W) or a batch of them, taken at its size.
+            task: its name; not needed when the model has one task only.
+
+        Raises:
+            InputError: an image that cannot be run, or an unknown task.
+        """
+        index = self._task(task)
+        normalised = load_pictures(image, self.card)
+        return make_result(self._run(normalised, index), self.card.tasks[index])
+
+    def run_normalised(
+        self, image: NDArray[np.float32], task: str | None = None
+    ) -> NDArray[np.float32]:
+        """The raw output, the caller's own, for float32 (N,3,H,W) normalised as the card says.
+
+        Raises:
+            InputError: another shape or dtype, an empty batch, NaN, or an unknown task.
+        """
+        index = self._task(task)
+        if not isinstance(image, np.ndarray) or image.dtype != np.float32 or image.ndim != 4:
+            kind = getattr(image, "dtype", type(image).__name__)
+            raise InputError(
+                f"normalised image is {kind} {getattr(image, 'shape', '')}: "
+                "give a float32 numpy array (N, 3, H, W)"
+            )
+        if image.shape[1] != 3:
+            raise InputError(f"normalised image {image.shape} has no 3 channels on its second axis")
+        if not np.isfinite(image).all():
+            raise InputError("normalised image holds NaN or infinity")
+        return self._run(image, index)
+
+    def program(
+        self,
+        task: str | None = None,
+        batch: int = 1,
+        height: int | None = None,
+        width: int | None = None,
+    ) -> Program:
+        """What a run of this task at this size computes, step by step; reads no weights."""
+        with self._lock:
+            index = self._task(task)
+            return specialise(self._graph, index, batch, height, width, self._weights)
+
+    def _task(self, task: str | None) -> int:
+        if task is None and len(self.tasks) > 1:
+            raise InputError(f"name a task: {self.card.name} has {', '.join(self.tasks)}")
+        return task_index(self._graph, 0 if task is None else task)
+
+    def _run(self, image: NDArray[np.float32], task: int) -> NDArray[np.float32]:
+        # torch wants writable memory even where it only reads, and all backends want C order.
+        image = np.require(image, requirements="CW")
+        batch, _, height, width = image.shape
+        with self._lock:
+            key = task, batch, height, width
+            compiled = self._compiled.get(key) or self._compile(key)
+            output = compiled.run(image)
+            self._stats = compiled.stats
+        return output
+
+    def _compile(self, key: tuple[int, int, int, int]) -> Compiled:
+        program = specialise(self._graph, *key, weights=self._weights)
+        if self._loaded is None:
+            verify_artifact(self.model)
+            self._loaded = load_backend(self.backend, self._options)
+        if reasons := self._loaded.supports(program):
+            raise BackendError(
+                f"backend {self.backend} cannot run task {program.task_card.name}: "
+                + "; ".join(reasons)
+            )
+        compiled = self._compiled[key] = self._loaded.compile(program)
+        return compiled

@@ -1,0 +1,1 @@
+"""The arithmetic of gearshift: kernels that know tensors, not models, each with an oracle."""
