@@ -53,18 +53,22 @@ def load_pictures(image: Picture, card: Card) -> Floats:
             raise InputError(f"pictures of different sizes in one batch: {', '.join(sizes)}")
         return np.concatenate(loaded)
     if isinstance(image, str | Path):
-        image = _open(Path(image))
+        image = open_picture(Path(image))
     if isinstance(image, Image.Image):
         image = _pixels(image, card.image_height, card.image_width)
     return _normalise(_channels_first(_array(image)), card.preprocessing)
 
 
-def _open(path: Path) -> Image.Image:
-    """A file's picture, decoded."""
+def open_picture(path: Path) -> Image.Image:
+    """A file's picture, decoded and turned as its EXIF tag says.
+
+    Raises:
+        InputError: no such file, not a picture, truncated, or too large to be decoded safely.
+    """
     try:
         with Image.open(path) as picture:
             picture.load()
-            return picture.copy() if picture.getexif() == {} else ImageOps.exif_transpose(picture)
+            return ImageOps.exif_transpose(picture)
     except FileNotFoundError as error:
         raise InputError(f"picture {path} does not exist") from error
     except UnidentifiedImageError as error:
@@ -118,7 +122,7 @@ def _channels_first(array: NDArray[np.generic]) -> NDArray[np.generic]:
         empty_batch = array.ndim == 4 and array.shape[0] == 0
         what = "batch is empty: give at least one image" if empty_batch else "image has no pixels"
         raise InputError(f"{what} (shape {shape})")
-    if array.dtype != np.uint8 and array.dtype not in (np.float16, np.float32, np.float64):
+    if array.dtype != np.uint8 and array.dtype.kind != "f":
         raise InputError(f"image of {array.dtype}: give uint8 in 0..255 or floats in 0..1")
     batch = array if array.ndim == 4 else array[None]
     if batch.shape[-1] == 3:

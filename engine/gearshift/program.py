@@ -8,6 +8,7 @@ from math import prod
 
 from gearshift.graph.card import TaskCard
 from gearshift.graph.graph import Array, Attribute
+from gearshift.text import columns, with_unit
 
 ITEM_BYTES = {"float32": 4, "int64": 8}
 
@@ -101,45 +102,19 @@ class Program:
                 step.name,
                 step.kernel,
                 _shape(self.values[step.outputs[0]].shape),
-                _with_unit(step.weight_bytes, "B"),
-                _with_unit(step.macs, ""),
+                with_unit(step.weight_bytes, "B"),
+                with_unit(step.macs, ""),
             )
             for number, step in enumerate(self.steps)
         ]
         image = _shape(self.values[self.input].shape)
         title = f"{self.model}, task {self.task_card.name}, image {image}"
         totals = (
-            f"{len(self.steps)} steps, weights {_with_unit(self.weight_bytes, 'B')}, "
-            f"{_with_unit(self.macs, '')} MACs, arena {_with_unit(self.arena_bytes, 'B')}"
+            f"{len(self.steps)} steps, weights {with_unit(self.weight_bytes, 'B')}, "
+            f"{with_unit(self.macs, '')} MACs, arena {with_unit(self.arena_bytes, 'B')}"
         )
-        return "\n".join((title, *_columns([head, *rows]), totals))
+        return "\n".join((title, columns([head, *rows], right=(0, 4, 5)), totals))
 
 
 def _shape(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))
-
-
-def _with_unit(number: int, unit: str) -> str:
-    """Three or four digits with a decimal prefix; nothing for zero."""
-    if not number:
-        return ""
-    value = float(number)
-    for prefix in ("", "k", "M", "G"):
-        if value < 1000 or prefix == "G":
-            break
-        value /= 1000
-    digits = f"{value:.0f}" if not prefix else f"{value:.1f}"
-    return f"{digits} {prefix}{unit}".rstrip()
-
-
-def _columns(rows: list[tuple[str, ...]]) -> list[str]:
-    """Aligned columns: the first and the last two to the right, words to the left."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    right = {0, len(widths) - 2, len(widths) - 1}
-    return [
-        "  ".join(
-            cell.rjust(width) if index in right else cell.ljust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]

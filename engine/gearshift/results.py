@@ -58,7 +58,7 @@ class SegmentationResult(Result):
     @cached_property
     def labels(self) -> NDArray[np.int64]:
         """(N,H,W): the channel with the largest logit, equal ones to the lower."""
-        return self.raw.argmax(axis=1)
+        return np.asarray(self.raw.argmax(axis=1), np.int64)
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -71,7 +71,7 @@ class SegmentationResult(Result):
         return np.array(self.task.colours or default_palette(self.raw.shape[1]), np.uint8)
 
     def _colours(self, index: int) -> Bytes:
-        return self.colours[self.labels[index]]
+        return np.asarray(self.colours[self.labels[index]])
 
 
 class DepthResult(Result):
@@ -120,7 +120,7 @@ class NormalsResult(Result):
     def vectors(self) -> Floats:
         """(N,3,H,W), each of length one; a zero vector stays zero."""
         length = np.sqrt(np.square(self.raw).sum(axis=1, keepdims=True))
-        return self.raw / np.maximum(length, np.finfo(np.float32).tiny)
+        return np.asarray(self.raw / np.maximum(length, np.finfo(np.float32).tiny))
 
     def _colours(self, index: int) -> Bytes:
         return _to_bytes(np.moveaxis(self.vectors[index] + 1, 0, -1) / 2)
@@ -133,7 +133,7 @@ class ProbabilityResult(Result):
     def probability(self) -> Floats:
         """(N,H,W) in 0..1: the logit's sigmoid, by tanh so that nothing overflows."""
         half = np.float32(0.5)
-        return half * (1 + np.tanh(half * self.raw[:, 0]))
+        return np.asarray(half * (1 + np.tanh(half * self.raw[:, 0])))
 
     @property
     def mask(self) -> NDArray[np.bool_]:
@@ -167,8 +167,8 @@ def ramp_colours(brightness: Floats) -> Bytes:
 
 
 def default_palette(labels: int) -> tuple[tuple[int, int, int], ...]:
-    """Colours for labels without any: hues a golden ratio apart, in three alternating tones."""
-    tones = ((0.55, 0.95), (0.85, 0.65), (0.35, 0.75))
+    """Colours for labels without any: hues a golden ratio apart, in four alternating tones."""
+    tones = ((0.55, 0.95), (0.85, 0.6), (0.35, 0.75), (0.9, 0.9))
     colours = []
     for label in range(labels):
         saturation, value = tones[label % len(tones)]

@@ -21,6 +21,7 @@ from gearshift.backends import (
 from gearshift.errors import BackendError, InputError
 from gearshift.graph import read_artifact, verify_artifact
 from gearshift.graph.card import Card
+from gearshift.graph.graph import Graph
 from gearshift.models import find_model
 from gearshift.pictures import Picture, load_pictures
 from gearshift.program import Program
@@ -66,7 +67,7 @@ class Session:
         self.model = find_model(model)
         self.backend = choose_backend(backend)
         self._options = Options(self.model, precision, threads)
-        self._graph = read_artifact(self.model)
+        self._graph: Graph = read_artifact(self.model)
         self._weights = WeightStore(self._graph.weights)
         self._loaded: Backend | None = None
         self._compiled: dict[tuple[int, int, int, int], Compiled] = {}
@@ -75,6 +76,7 @@ class Session:
 
     @property
     def card(self) -> Card:
+        """What the model says about itself: tasks, labels, pre-processing, metrics."""
         return self._graph.card
 
     @property
@@ -88,8 +90,14 @@ class Session:
         return self.card.image_height, self.card.image_width
 
     @property
-    def stats(self) -> Stats | None:
-        """What the last run did; None before the first."""
+    def stats(self) -> Stats:
+        """What the last run did.
+
+        Raises:
+            InputError: nothing has run yet.
+        """
+        if self._stats is None:
+            raise InputError("stats are of the last run, and nothing has run yet")
         return self._stats
 
     def run(self, image: Picture, task: str | None = None) -> Result:
@@ -147,7 +155,7 @@ class Session:
 
     def _run(self, image: NDArray[np.float32], task: int) -> NDArray[np.float32]:
         # torch wants writable memory even where it only reads, and all backends want C order.
-        image = np.require(image, requirements="CW")
+        image = np.require(image, requirements=["C", "W"])
         batch, _, height, width = image.shape
         with self._lock:
             key = task, batch, height, width

@@ -120,4 +120,5 @@ def _resize_axis(x: NDArray[np.float64], axis: int, length: int) -> NDArray[np.f
     low = np.floor(centre).astype(np.intp)
     high = np.minimum(low + 1, old - 1)
     share = (centre - low).reshape(-1, *(1,) * (-1 - axis))
-    return x.take(low, axis) * (1 - share) + x.take(high, axis) * share
+    resized: NDArray[np.float64] = x.take(low, axis) * (1 - share) + x.take(high, axis) * share
+    return resized

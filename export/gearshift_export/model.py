@@ -121,7 +121,8 @@ class ExpertMixture(nn.Module):
             self.gate = nn.ModuleList(Gate(inputs, config.experts) for _ in config.tasks)
         else:
             self.gate = Gate(inputs, config.experts)
-        windows = torch.full((len(config.tasks), config.experts), -torch.inf)
+        # On the CPU even when the parameters are made without storage: no checkpoint holds it.
+        windows = torch.full((len(config.tasks), config.experts), -torch.inf, device="cpu")
         for task in range(len(config.tasks)):
             window = config.expert_window(task)
             windows[task, window.start : window.stop] = 0.0

@@ -2,6 +2,7 @@
 
     format = "m3vit"              # or "edge-moe"
     top_k = 4                     # experts a token
+    expert_hidden = 384           # optional: the experts' size that this top_k goes with
     heads = 12                    # attention heads
     image_height = 480
     image_width = 640
@@ -13,7 +14,8 @@
 
     [[tasks]]                     # in the order of the routers
     name = "depth"
-    kind = "depth"                # segmentation, depth, normals, probability or tokens
+    kind = "depth"                # segmentation, depth, normals, probability; or, for all tasks
+                                  # of a model without decoders, tokens
     unit = "metre"
 
 Every other number (width, depth, patch size, experts, decoders) is read from the tensors' shapes.
@@ -22,7 +24,7 @@ Every other number (width, depth, patch size, experts, decoders) is read from th
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -31,8 +33,7 @@ from gearshift.graph.card import Preprocessing, TaskKind
 from gearshift_export import recipe_table as expect
 from gearshift_export.config import Routing
 from gearshift_export.recipe_table import Table
-
-BUILT_IN = Path(__file__).parent / "recipes"
+from gearshift_export.recipes import FOLDER, built_in_recipes
 
 
 class CheckpointFormat(StrEnum):
@@ -70,18 +71,16 @@ class Recipe:
     image_height: int
     image_width: int
     tasks: tuple[TaskRecipe, ...]
+    expert_hidden: int | None = None
+    """The size of the experts that `top_k` goes with; a checkpoint of another size is a hint that
+    its `top_k` is another, too."""
     routing: Routing | None = None
     """What the checkpoint's keys must show; None takes whatever they show."""
     gate_input_ahead: bool = False
     experts_per_task: int | None = None
     prune_scores: float = 0.0
-    preprocessing: Preprocessing = Preprocessing()
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
     provenance: str = ""
-
-
-def built_in_recipes() -> list[str]:
-    """Names that `load_recipe` knows without a file."""
-    return sorted(path.stem for path in BUILT_IN.glob("*.toml"))
 
 
 def load_recipe(name_or_path: str | Path) -> Recipe:
@@ -98,7 +97,7 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
                 f"recipe {str(name_or_path)!r} is neither a .toml file nor built in; "
                 f"built in are {', '.join(built_in_recipes())}"
             )
-        path = BUILT_IN / f"{name_or_path}.toml"
+        path = FOLDER / f"{name_or_path}.toml"
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -116,6 +115,7 @@ def _read(name: str, table: Table) -> Recipe:
         heads=table.take("heads", expect.POSITIVE),
         image_height=table.take("image_height", expect.POSITIVE),
         image_width=table.take("image_width", expect.POSITIVE),
+        expert_hidden=table.take("expert_hidden", expect.POSITIVE, None),
         routing=_routing(table),
         gate_input_ahead=table.take("gate_input_ahead", expect.TRUTH, False),
         experts_per_task=table.take("experts_per_task", expect.POSITIVE, None),
@@ -128,6 +128,12 @@ def _read(name: str, table: Table) -> Recipe:
     names = [task.name for task in recipe.tasks]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise CheckpointError(f"recipe {table.file}: tasks hold the name {twice!r} twice")
+    encoders = [task.name for task in recipe.tasks if task.kind is TaskKind.TOKENS]
+    if 0 < len(encoders) < len(names):
+        raise CheckpointError(
+            f"recipe {table.file}: task {encoders[0]} has kind tokens, expected all tasks or none "
+            "to have it: a model has decoders or it has not"
+        )
     return recipe
 
 

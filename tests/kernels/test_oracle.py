@@ -31,7 +31,7 @@ def normal() -> Callable[..., Array]:
     return lambda *shape: generator.normal(size=shape)
 
 
-def _torch(*arrays: Array) -> list[torch.Tensor]:
+def _torch(*arrays: Array) -> list[Any]:
     return [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]
 
 
@@ -65,7 +65,8 @@ def test_patch_embedding_against_torch(normal: Callable[..., Array]) -> None:
     image, weight, bias = normal(2, 3, 12, 8), normal(5, 3, 4, 4), normal(5)
     class_token, positions = normal(1, 1, 5), normal(1, 5, 3, 2)
     tokens = oracle.patch_embedding(image, weight, bias, class_token, positions, patch_size=4)
-    patches = F.conv2d(*_torch(image, weight, bias), stride=4) + torch.from_numpy(positions)
+    pixels, kernel, shift = _torch(image, weight, bias)
+    patches = F.conv2d(pixels, kernel, shift, stride=4) + torch.from_numpy(positions)
     assert_allclose(tokens[:, 1:], patches.flatten(2).transpose(1, 2), atol=1e-12)
     assert_array_equal(tokens[:, 0], np.repeat(class_token[0], 2, axis=0))
 
@@ -142,7 +143,7 @@ def test_gelu_and_mlp_against_torch(normal: Callable[..., Array]) -> None:
 
 def test_router_by_hand() -> None:
     x = np.array([[[1.0, 0.0], [0.0, 1.0]]])
-    weight = np.log([[[1.0, 2, 3, 4], [8, 1, 4, 7]]])
+    weight = np.log(np.array([[[1.0, 2, 3, 4], [8, 1, 4, 7]]]))
     index, score = oracle.router(x, 0, weight, np.zeros((1, 4)), top_k=2, prune_scores=0.0)
     assert_array_equal(index, [[[3, 2], [0, 3]]])
     assert_allclose(score, [[[0.4, 0.3], [0.4, 0.35]]])
@@ -150,8 +151,8 @@ def test_router_by_hand() -> None:
 
 
 def test_router_takes_matrix_and_bias_of_the_task() -> None:
-    x, bias = np.ones((1, 1, 1)), np.log([[1.0, 1, 2], [1, 6, 1]])
-    one_a_task = np.log([[[9.0, 1, 1]], [[1, 1, 8]]])
+    x, bias = np.ones((1, 1, 1)), np.log(np.array([[1.0, 1, 2], [1, 6, 1]]))
+    one_a_task = np.log(np.array([[[9.0, 1, 1]], [[1, 1, 8]]]))
     for task, weight, expected in (
         (0, one_a_task, [9 / 12, 2 / 12, 1 / 12]),
         (1, one_a_task, [8 / 15, 6 / 15, 1 / 15]),
@@ -161,11 +162,14 @@ def test_router_takes_matrix_and_bias_of_the_task() -> None:
         assert_allclose(score[0, 0], expected)
 
 
-def test_router_ties_go_to_the_lower_expert() -> None:
-    x, weight = np.zeros((2, 3, 4)), np.zeros((1, 4, 5))
-    bias = np.array([[0.0, 1, 0, 1, 1]])
-    index, _ = oracle.router(x, 0, weight, bias, top_k=4, prune_scores=0.0)
-    assert_array_equal(index, np.broadcast_to([1, 3, 4, 0], (2, 3, 4)))
+@pytest.mark.parametrize("experts", [5, 100])
+def test_router_ties_go_to_the_lower_expert(experts: int) -> None:
+    """A hundred, because short sorts are stable by chance."""
+    bias = (np.arange(experts) * 7 % 3).astype(np.float64)
+    x, weight = np.zeros((2, 3, 4)), np.zeros((1, 4, experts))
+    index, _ = oracle.router(x, 0, weight, bias[None], top_k=experts, prune_scores=0.0)
+    falling = sorted(range(experts), key=lambda expert: (-bias[expert], expert))
+    assert_array_equal(index, np.broadcast_to(falling, (2, 3, experts)))
 
 
 def test_router_scores_over_all_experts_sum_to_one_and_never_overflow() -> None:
@@ -200,7 +204,8 @@ def test_expert_mixture_weighs_outputs_with_their_biases(normal: Callable[..., A
     experts = [(normal(4, 3), normal(4), normal(3, 4), normal(3)) for _ in range(3)]
     y = oracle.expert_mixture(x, index, score, *(array for expert in experts for array in expert))
     first = 0.5 * oracle.mlp(x[0, 0], *experts[2]) + 0.25 * oracle.mlp(x[0, 0], *experts[0])
-    assert_allclose(y, [[first, 0.125 * oracle.mlp(x[0, 1], *experts[2])]])
+    second = 0.125 * oracle.mlp(x[0, 1], *experts[2])
+    assert_allclose(y, np.stack([first, second])[None])
 
 
 def test_feature_map_lays_tokens_out_row_by_row() -> None:
@@ -227,7 +232,7 @@ def test_upsample_conv_by_hand() -> None:
     bias = np.array([1.0, 0])
     y = oracle.upsample_conv(x, weight, bias, *norm, scale=1, epsilon=1.0)
     assert_allclose(y[0, 0], np.array([[40, 1], [0, 3]]) * 3 / 2 + 5)
-    assert_allclose(y[0, 1], [[1.5, 0.5], [0, 0]])
+    assert_allclose(y[0, 1], np.array([[1.5, 0.5], [0, 0]]))
 
 
 @pytest.mark.parametrize("scale", [1, 2])
@@ -238,8 +243,9 @@ def test_upsample_conv_against_torch(normal: Callable[..., Array], scale: int) -
         x, weight, bias, gain, shift, mean, variance, scale=scale, epsilon=1e-5
     )
     big = F.interpolate(torch.from_numpy(x), scale_factor=scale, mode="bilinear")
-    convolved = F.conv2d(big, *_torch(weight, bias), padding=1)
-    normed = F.batch_norm(convolved, *_torch(mean, variance, gain, shift), eps=1e-5)
+    convolved = F.conv2d(big, torch.from_numpy(weight), torch.from_numpy(bias), padding=1)
+    m, v, g, s = _torch(mean, variance, gain, shift)
+    normed = F.batch_norm(convolved, m, v, g, s, eps=1e-5)
     assert_allclose(y, F.relu(normed), atol=1e-12)
 
 

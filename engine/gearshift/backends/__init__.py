@@ -121,7 +121,8 @@ def _first_installed() -> str:
 def _entry(name: str) -> EntryPoint:
     known = {entry.name: entry for entry in entry_points(group=GROUP)}
     if name not in known:
-        raise BackendError(f"unknown backend {name!r}: choose from auto, {', '.join(sorted(known))}")
+        names = ", ".join(("auto", *sorted(known)))
+        raise BackendError(f"unknown backend {name!r}: choose from {names}")
     return known[name]
 
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from PIL import Image
 
+    from gearshift.backends import Stats
     from gearshift.results import Result
-    from gearshift.session import Session
-    from gearshift.sheet import Panel
+
+PICTURE_ENDINGS = (".png", ".jpg", ".jpeg")
 
 HELP = "run one task, or each in turn, on a picture"
 EXAMPLE = """\
@@ -36,22 +37,128 @@ def run(arguments: argparse.Namespace) -> int:
     from gearshift.pictures import open_picture
     from gearshift.session import Session
 
-    if arguments.output and arguments.output.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        raise InputError(f"output {arguments.output} has no picture's ending: use .png or .jpg")
-    session = Session(arguments.model, backend=arguments.backend, precision=arguments.precision)
+    output = arguments.output
+    if output and output.suffix.lower() not in PICTURE_ENDINGS:
+        raise InputError(f"output {output} is no picture's name: end it in .png or .jpg")
     picture = open_picture(arguments.image)
+    session = Session(arguments.model, backend=arguments.backend, precision=arguments.precision)
     tasks = session.tasks if arguments.task == "all" else (arguments.task,)
-    rows: list[dict[str, Any]] = []
-    results: list[Result] = []
+    results: dict[str, Result] = {}
+    rows = []
     for task in tasks:
-        # The first run pays for specialising and for reading the weights; the second shows speed.
+        # A task's first run makes its program; the second shows what every later one costs.
         session.run(picture, task=task)
-        results.append(session.run(picture, task=task))
-        rows.append(_row(session, results[-1]))
-    if arguments.output:
-        _write(arguments.output, picture, results)
+        results[task] = session.run(picture, task=task)
+        rows.append({**_cost(session.stats), "task": task, "result": _numbers(results[task])})
+    if output:
+        _save(_picture(picture, results), output)
     if arguments.json:
         print(json.dumps({"model": session.card.name, "tasks": rows}, indent=2))
     else:
-        print(_text(rows, arguments.output))
+        print(_text(rows))
+        if output:
+            print(f"\n{output} shows {', '.join(tasks)}")
     return 0
+
+
+def _cost(stats: Stats) -> dict[str, Any]:
+    """What a run took; null where the backend cannot tell."""
+    used = stats.tokens_per_expert
+    return {
+        "backend": stats.backend,
+        "milliseconds": 1e3 * stats.seconds,
+        "experts_used": used and [sum(n > 0 for n in counts) for counts in used.values()],
+        "weight_bytes": stats.weight_bytes,
+    }
+
+
+def _numbers(result: Result) -> dict[str, Any]:
+    """A result in a few numbers."""
+    import numpy as np
+
+    from gearshift import results
+
+    if isinstance(result, results.SegmentationResult):
+        counts = np.bincount(result.labels.ravel(), minlength=len(result.label_names))
+        share = counts / counts.sum()
+        order = np.argsort(-share, kind="stable")
+        return {result.label_names[i]: round(float(share[i]), 4) for i in order if share[i]}
+    if isinstance(result, results.DepthResult):
+        near, far = result.scale()
+        middle = float(np.median(result.values))
+        return {"nearest": near, "median": middle, "farthest": far, "unit": result.task.unit}
+    if isinstance(result, results.ProbabilityResult):
+        return {"share_above_threshold": float(result.mask.mean())}
+    if isinstance(result, results.NormalsResult):
+        return {"mean_direction": [float(x) for x in result.vectors.mean((0, 2, 3))]}
+    return {"shape": list(result.raw.shape)}
+
+
+def _text(rows: list[dict[str, Any]]) -> str:
+    from gearshift.text import columns, with_unit
+
+    table = [("task", "ms", "experts used a block", "weights read", "result")]
+    for row in rows:
+        experts = row["experts_used"]
+        table.append(
+            (
+                row["task"],
+                f"{row['milliseconds']:.1f}",
+                "not told" if experts is None else " ".join(map(str, experts)),
+                "not told" if row["weight_bytes"] is None else with_unit(row["weight_bytes"], "B"),
+                _phrase(row["result"]),
+            )
+        )
+    return f"backend {rows[0]['backend']}\n{columns(table, right=(1, 3))}"
+
+
+def _phrase(numbers: dict[str, Any]) -> str:
+    if "unit" in numbers:
+        depths = (numbers[key] for key in ("nearest", "median", "farthest"))
+        return "{:.2f} to {:.2f} to {:.2f} ".format(*depths) + numbers["unit"]
+    if "share_above_threshold" in numbers:
+        return f"{numbers['share_above_threshold']:.1%} above the threshold"
+    if "mean_direction" in numbers:
+        return "mean direction " + " ".join(f"{x:+.2f}" for x in numbers["mean_direction"])
+    if "shape" in numbers:
+        return "tokens " + "x".join(map(str, numbers["shape"]))
+    return ", ".join(f"{name} {share:.0%}" for name, share in list(numbers.items())[:4])
+
+
+def _picture(image: Image.Image, results: dict[str, Result]) -> Image.Image:
+    """One task: its picture at the image's size. Several: a sheet with the image first."""
+    from PIL import Image
+
+    from gearshift.sheet import Panel, sheet
+
+    if len(results) == 1:
+        (result,) = results.values()
+        # Colours of labels must not mix; everything else may be smooth.
+        method = Image.Resampling.NEAREST if result.task.labels else Image.Resampling.BICUBIC
+        return result.picture().resize(image.size, method)
+    panels = [Panel("image", image)]
+    for task, result in results.items():
+        picture = result.picture()
+        scale = picture.info.get("scale", "")
+        panels.append(Panel(f"{task} {scale}".strip(), picture, _legend(result)))
+    return sheet(panels)
+
+
+def _legend(result: Result) -> tuple[tuple[str, tuple[int, int, int]], ...]:
+    """The labels that occur, most frequent first, with their colours."""
+    from gearshift.results import SegmentationResult
+
+    if not isinstance(result, SegmentationResult):
+        return ()
+    red_green_blue = dict(zip(result.label_names, result.colours.tolist(), strict=True))
+    return tuple((name, tuple(red_green_blue[name])) for name in _numbers(result))
+
+
+def _save(picture: Image.Image, output: Path) -> None:
+    """Whole or not at all."""
+    partial = output.with_name(f".{output.stem}.partial{output.suffix}")
+    try:
+        picture.save(partial)
+        partial.replace(output)
+    finally:
+        partial.unlink(missing_ok=True)

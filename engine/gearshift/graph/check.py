@@ -13,7 +13,7 @@ from gearshift.graph.shapes import (
     IMAGE_SHAPE,
     TASK_SHAPE,
     Shape,
-    ShapeMismatch,
+    ShapeError,
     output_shapes,
 )
 from gearshift.graph.vocabulary import OPERATORS, Operator
@@ -126,11 +126,11 @@ class _Walk:
             self.node_names.add(node.name)
             operator = _check_signature(node)
             inputs = [self._shape(node, name, values) for name in node.inputs]
-            self._check_routing(node, operator, inputs)
             try:
                 shapes = output_shapes(node, inputs, self.known)
-            except ShapeMismatch as error:
+            except ShapeError as error:
                 raise ArtifactError(f"{_title(node)}: {error}") from None
+            self._check_numbers(node, operator, inputs)
             for name, shape in zip(node.outputs, shapes, strict=True):
                 self._define(node, name, values)
                 values[name] = shape
@@ -155,7 +155,7 @@ class _Walk:
             raise ArtifactError(f"{_title(node)} computes {name!r}, which is already defined")
         self.value_names.add(name)
 
-    def _check_routing(self, node: Node, operator: Operator, inputs: Sequence[Shape]) -> None:
+    def _check_numbers(self, node: Node, operator: Operator, inputs: Sequence[Shape]) -> None:
         """What the shapes' language cannot say: divisors, bounds, and one patch size for all."""
         sizes = dict(zip(operator.inputs, inputs, strict=False))
         attributes = node.attributes
@@ -172,7 +172,7 @@ class _Walk:
             width, heads = sizes["x"][-1], attributes["heads"]
             if not isinstance(width, int) or width % heads:
                 raise ArtifactError(f"{_title(node)}: width {width} is not {heads} equal heads")
-        if node.operator == "Router" and len(sizes["weight"]) == 3:
+        if node.operator == "Router":
             routers, _, experts = sizes["weight"]
             if routers not in (1, self.known["tasks"]):
                 raise ArtifactError(

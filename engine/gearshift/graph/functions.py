@@ -14,6 +14,7 @@ import onnx.parser
 from onnx import FunctionProto
 
 from gearshift.graph.graph import Node
+from gearshift.graph.shapes import bank_size
 from gearshift.graph.vocabulary import DOMAIN, OPERATORS, STANDARD_OPSET
 
 _BODIES: dict[str, tuple[str, str]] = {
@@ -219,12 +220,6 @@ def functions_used(nodes: Iterable[Node]) -> list[FunctionProto]:
         if node.operator == "ExpertMixture":
             experts = bank_size(node)
     return [function for function in functions(experts) if function.name in used]
-
-
-def bank_size(mixture: Node) -> int:
-    """How many experts an `ExpertMixture` node has, told by the number of its inputs."""
-    operator = OPERATORS["ExpertMixture"]
-    return (len(mixture.inputs) - len(operator.inputs)) // len(operator.repeated)
 
 
 def _expert_mixture(experts: int) -> FunctionProto:

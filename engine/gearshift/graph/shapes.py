@@ -43,7 +43,13 @@ _SIGNATURES: dict[str, tuple[str, str]] = {
 _EXPERT = "F D, F, D F, D"
 
 
-class ShapeMismatch(Exception):
+def bank_size(mixture: Node) -> int:
+    """How many experts an `ExpertMixture` node has, told by the number of its inputs."""
+    operator = OPERATORS["ExpertMixture"]
+    return (len(mixture.inputs) - len(operator.inputs)) // len(operator.repeated)
+
+
+class ShapeError(Exception):
     """An input does not have the shape that the node's other inputs and attributes ask for."""
 
 
@@ -53,7 +59,7 @@ def output_shapes(
     """Shapes of `node`'s outputs; `known` are numbers that the whole graph fixes.
 
     Raises:
-        ShapeMismatch: with the input's name, its shape and the shape asked for.
+        ShapeError: with the input's name, its shape and the shape asked for.
     """
     sizes: Sizes = {name: name for name in _FIXED}
     sizes.update(known)
@@ -61,13 +67,13 @@ def output_shapes(
     pattern, results = _SIGNATURES[node.operator]
     patterns = pattern.split(",")
     if node.operator == "ExpertMixture":
-        experts, rest = divmod(len(inputs) - len(patterns), len(OPERATORS[node.operator].repeated))
+        experts = bank_size(node)
         sizes["experts"] = experts
         patterns += _EXPERT.split(",") * experts
     for name, words, shape in zip(node.inputs, patterns, inputs, strict=True):
         if not _fits(words.split(), shape, sizes):
             asked = tuple(_dimension(word, sizes) or word for word in words.split())
-            raise ShapeMismatch(f"input {name!r} has shape {_text(shape)}, not {_text(asked)}")
+            raise ShapeError(f"input {name!r} has shape {_text(shape)}, not {_text(asked)}")
     return [
         tuple(_dimension(word, sizes) or word for word in words.split())
         for words in results.split(",")

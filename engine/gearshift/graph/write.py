@@ -1,0 +1,115 @@
+"""Graph to artifact: the folder `NAME.gs/` with `model.onnx`, `weights.bin` and `card.toml`."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from gearshift.errors import ArtifactError
+from gearshift.graph.card_file import CardFile, FileRecord, card_to_toml, check_card
+from gearshift.graph.check import check_graph
+from gearshift.graph.graph import Graph
+from gearshift.graph.layout import (
+    CARD_FILE,
+    MODEL_FILE,
+    WEIGHTS_FILE,
+    lay_out,
+    shapes_in_file_order,
+)
+from gearshift.graph.proto import to_proto
+
+_FILES = {MODEL_FILE, WEIGHTS_FILE, CARD_FILE}
+
+
+def write_artifact(graph: Graph, folder: Path) -> None:
+    """Write `graph` as the artifact `folder`; the same graph gives the same bytes.
+
+    An artifact that stands there is replaced once the new one is complete, and stays as it is
+    when anything fails. Float attributes are float32 in the file.
+
+    Raises:
+        ArtifactError: the graph breaks a rule of `check_graph` or of the card, or `folder` holds
+            something else than an artifact.
+        OSError: the disk refuses.
+    """
+    folder = folder.expanduser().resolve()
+    _check_replaceable(folder)
+    try:
+        check_card(graph.card)
+        check_graph(graph)
+        with _new_folder_beside(folder) as new:
+            _write_files(graph, new)
+            _put_in_place(new, folder)
+    except ArtifactError as error:
+        raise ArtifactError(f"{folder.name} cannot be written: {error}") from None
+
+
+def _write_files(graph: Graph, folder: Path) -> None:
+    with open(folder / WEIGHTS_FILE, "wb") as file:
+        weights = _write_weights(graph, file)
+    model = to_proto(graph).SerializeToString(deterministic=True)
+    (folder / MODEL_FILE).write_bytes(model)
+    record = FileRecord(len(model), hashlib.sha256(model).hexdigest())
+    (folder / CARD_FILE).write_bytes(card_to_toml(CardFile(graph.card, record, weights)))
+
+
+def _write_weights(graph: Graph, file: BinaryIO) -> FileRecord:
+    """Write tensor after tensor at its extent, with zeros between."""
+    digest = hashlib.sha256()
+    size = 0
+    for name, extent in lay_out(shapes_in_file_order(graph)).items():
+        values = np.ascontiguousarray(graph.weights[name], dtype="<f4")
+        for piece in (bytes(extent.offset - size), values.data):
+            digest.update(piece)
+            file.write(piece)
+        size = extent.end
+    return FileRecord(size, digest.hexdigest())
+
+
+def _check_replaceable(folder: Path) -> None:
+    """Refuse to replace a file, or a folder with anything but an artifact's files."""
+    if folder.is_dir():
+        others = {entry.name for entry in folder.iterdir()} - _FILES
+        if others:
+            raise ArtifactError(
+                f"{folder} holds {min(others)!r}, which is no part of an artifact; choose another "
+                "folder, or move it away"
+            )
+    elif folder.exists():
+        raise ArtifactError(f"{folder} is not a folder; choose another name")
+
+
+@contextmanager
+def _new_folder_beside(folder: Path) -> Iterator[Path]:
+    """A fresh folder on the same disk, gone at the end unless it was moved."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    outer = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        # One level deeper, because mkdtemp makes a folder that only its owner may enter.
+        inner = outer / folder.name
+        inner.mkdir()
+        yield inner
+    finally:
+        shutil.rmtree(outer, ignore_errors=True)
+
+
+def _put_in_place(new: Path, folder: Path) -> None:
+    """Rename `new` to `folder`; what stood there is deleted only after that."""
+    if not folder.exists():
+        new.rename(folder)
+        return
+    old = folder.with_name(f"{new.parent.name}.old")
+    folder.rename(old)
+    try:
+        new.rename(folder)
+    except OSError:
+        old.rename(folder)
+        raise
+    shutil.rmtree(old)

@@ -1,0 +1,1 @@
+"""From a trained checkpoint to the graph that the engine runs."""

@@ -1,0 +1,46 @@
+"""A model by folder or by name."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, EntryPoints
+from pathlib import Path
+
+import pytest
+
+from gearshift import models
+from gearshift.errors import ArtifactError
+
+BUILT = Path("built.gs")
+
+
+def build() -> Path:
+    return BUILT
+
+
+@pytest.fixture(autouse=True)
+def _two_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    def entry_points(group: str) -> EntryPoints:
+        assert group == "gearshift.models"
+        load = staticmethod(lambda: build)
+        kind = type("Found", (EntryPoint,), {"load": load})
+        return EntryPoints(kind(name, "nowhere:build", group) for name in ("small", "demo"))
+
+    monkeypatch.setattr(models, "entry_points", entry_points)
+
+
+def test_names_and_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo").mkdir()
+    assert models.find_model("demo") == BUILT
+    assert models.find_model("./demo") == Path("demo")
+    assert models.find_model(str(tmp_path)) == tmp_path
+    assert models.find_model(tmp_path) == tmp_path
+
+
+def test_neither(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"model 'big' is neither .* \(demo, small\)"):
+        models.find_model("big")
+    file = tmp_path / "model.onnx"
+    file.touch()
+    with pytest.raises(ArtifactError, match="neither a folder nor a name"):
+        models.find_model(file)
