@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 
@@ -9,14 +10,9 @@ def with_unit(number: float, unit: str) -> str:
     """`12345678, "B"` -> `12.3 MB`; nothing for zero."""
     if not number:
         return ""
-    for prefix in ("", "k", "M"):
-        if number < 1000:
-            break
-        number /= 1000
-    else:
-        prefix = "G"
-    digits = f"{number:.1f}" if prefix else f"{number:.0f}"
-    return f"{digits} {prefix}{unit}".rstrip()
+    power = min(int(math.log10(number)) // 3, 3)
+    digits = f"{number / 1000**power:.1f}" if power else f"{number:.0f}"
+    return f"{digits} {('', 'k', 'M', 'G')[power]}{unit}".rstrip()
 
 
 def columns(rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:

@@ -5,6 +5,7 @@ Registered under the entry-point group `gearshift.models`.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from dataclasses import replace
 from importlib.metadata import version
@@ -15,7 +16,7 @@ from torch import nn
 
 from gearshift.cache import cache_folder
 from gearshift.errors import ArtifactError
-from gearshift.graph import write_artifact
+from gearshift.graph import read_artifact, write_artifact
 from gearshift_export.config import DecoderConfig, ModelConfig, TaskConfig
 from gearshift_export.export import make_card
 from gearshift_export.model import Gate, MultiTaskModel
@@ -102,7 +103,7 @@ def _cached(name: str, recipe_name: str, width: int, expert_hidden: int) -> Path
     """
     folder = cache_folder() / "models"
     artifact = folder / f"{name}-{version('gearshift')}.gs"
-    if artifact.is_dir():
+    if _is_whole(artifact):
         return artifact
     recipe = load_recipe(recipe_name)
     config = published_config(recipe, width, expert_hidden)
@@ -121,6 +122,18 @@ def _cached(name: str, recipe_name: str, width: int, expert_hidden: int) -> Path
     except OSError as error:
         raise ArtifactError(f"model {name}: {folder} cannot be written: {error}") from None
     return artifact
+
+
+def _is_whole(artifact: Path) -> bool:
+    """Whether the cache holds it; one that is damaged or of another format is removed."""
+    if not artifact.is_dir():
+        return False
+    try:
+        read_artifact(artifact)
+    except ArtifactError:
+        shutil.rmtree(artifact, ignore_errors=True)
+        return False
+    return True
 
 
 def _publish(built: Path, artifact: Path) -> None:

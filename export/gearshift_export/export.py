@@ -31,7 +31,7 @@ def export_checkpoint(
     model = read(checkpoint, recipe, report)
     if doubt := _doubt(model.config, recipe):
         report(doubt)
-    card = make_card(model.config, recipe, _provenance(checkpoint, recipe))
+    card = make_card(model.config, recipe, checkpoint_provenance(checkpoint, recipe))
     write_artifact(to_graph(model, card), output)
     for line in _summary(model, card, output):
         report(line)
@@ -64,7 +64,7 @@ def _task_card(task: TaskConfig, said: TaskRecipe, config: ModelConfig) -> TaskC
     )
 
 
-def _provenance(checkpoint: Path, recipe: Recipe) -> dict[str, str]:
+def checkpoint_provenance(checkpoint: Path, recipe: Recipe) -> dict[str, str]:
     """Where the weights come from: names and hashes, no folders and no dates."""
     entries = {"checkpoint": checkpoint.resolve().name}
     if checkpoint.is_file():

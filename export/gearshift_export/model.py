@@ -132,7 +132,7 @@ class ExpertMixture(nn.Module):
     def probabilities(self, x: Tensor, task: Tensor) -> Tensor:
         """Softmax over all experts, always in float32: (N, T, Dg), task (N,) -> (N, T, E)."""
         if isinstance(self.gate, nn.ModuleList):
-            weight = torch.stack([gate.w_gate for gate in self.gate])[task]
+            weight = torch.stack([gate.get_parameter("w_gate") for gate in self.gate])[task]
         else:
             weight = self.gate.w_gate.expand(len(x), -1, -1)
         with torch.autocast(x.device.type, enabled=False):

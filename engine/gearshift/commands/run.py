@@ -114,8 +114,8 @@ def _text(rows: list[dict[str, Any]]) -> str:
 
 def _phrase(numbers: dict[str, Any]) -> str:
     if "unit" in numbers:
-        depths = (numbers[key] for key in ("nearest", "median", "farthest"))
-        return "{:.2f} to {:.2f} to {:.2f} ".format(*depths) + numbers["unit"]
+        near, middle, far = (f"{numbers[key]:.2f}" for key in ("nearest", "median", "farthest"))
+        return f"{near} to {far}, median {middle} {numbers['unit']}".rstrip()
     if "share_above_threshold" in numbers:
         return f"{numbers['share_above_threshold']:.1%} above the threshold"
     if "mean_direction" in numbers:

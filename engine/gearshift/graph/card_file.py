@@ -165,5 +165,7 @@ def _file_record(reader: TableReader) -> FileRecord:
     record = FileRecord(reader.integer("size", least=1), reader.text("sha256"))
     reader.finish()
     if not re.fullmatch("[0-9a-f]{64}", record.sha256):
-        raise ArtifactError(f"{reader.where}sha256 is {record.sha256!r}; want 64 hexadecimal digits")
+        raise ArtifactError(
+            f"{reader.where}sha256 is {record.sha256!r}; want 64 hexadecimal digits"
+        )
     return record

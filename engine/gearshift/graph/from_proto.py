@@ -167,7 +167,8 @@ def _first_difference(found: Any, wanted: Any) -> tuple[str, Any, Any] | None:
     """Path to the first field that differs, and both its values; None when all fields agree."""
     if isinstance(found, Message):
         # Only fields that are set: following the others would never end in recursive messages.
-        names = [field.name for message in (found, wanted) for field, _ in message.ListFields()]
+        fields = [*found.ListFields(), *wanted.ListFields()]
+        names = dict.fromkeys(field.name for field, _ in fields)
         pairs = [(f".{name}", getattr(found, name), getattr(wanted, name)) for name in names]
     elif isinstance(found, str | bytes | int | float):
         return None if found == wanted else ("", found, wanted)

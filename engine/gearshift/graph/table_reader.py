@@ -54,9 +54,7 @@ class TableReader:
     def number(self, name: str, default: float) -> float:
         return self._number(name, self._take(name, default))
 
-    def triple(
-        self, name: str, default: tuple[float, float, float]
-    ) -> tuple[float, float, float]:
+    def triple(self, name: str, default: tuple[float, float, float]) -> tuple[float, float, float]:
         """Three numbers, one a channel."""
         value = self._take(name, default)
         if not isinstance(value, list | tuple) or len(value) != 3:

@@ -83,7 +83,7 @@ def _run_task(
 
 
 def _sigmoid(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    return 0.5 * (1.0 + np.tanh(0.5 * x))
+    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * x)), np.float32)
 
 
 def evaluate(model: MultiTaskModel, folder: Path, training: SceneArrays) -> Evaluation:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ def root_mean_square_error(predicted: NDArray[np.floating], target: NDArray[np.f
     return float(np.sqrt(np.mean(difference**2)))
 
 
-def mean_angle(predicted: NDArray[np.floating], target: NDArray[np.floating]) -> float:
+def mean_angle(predicted: NDArray[Any], target: NDArray[Any]) -> float:
     """Mean angle in degrees between vectors of any length along the last axis."""
     predicted, target = predicted.astype(np.float64), target.astype(np.float64)
     product = (predicted * target).sum(-1)

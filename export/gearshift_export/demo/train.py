@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from gearshift.errors import InputError
@@ -64,6 +64,7 @@ def normalise(image: Tensor) -> Tensor:
 BATCH = 32
 """Pictures a step; a quarter of them for each task."""
 SAVE_EVERY = 250
+AVERAGE_DECAY = 0.998
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,8 @@ _MAY_CHANGE = ("steps", "decay_share")
 
 def _parameter_groups(model: MultiTaskModel, weight_decay: float) -> list[dict[str, object]]:
     """Weight decay for matrices alone: not for biases, norms, class token and positions."""
-    decayed, plain = [], []
+    decayed: list[Tensor] = []
+    plain: list[Tensor] = []
     for name, parameter in model.named_parameters():
         is_matrix = parameter.ndim >= 2 and not name.endswith((".bias", "cls_token", "pos_embed"))
         (decayed if is_matrix else plain).append(parameter)
@@ -183,6 +185,16 @@ def _parameter_groups(model: MultiTaskModel, weight_decay: float) -> list[dict[s
         {"params": decayed, "weight_decay": weight_decay},
         {"params": plain, "weight_decay": 0.0},
     ]
+
+
+@torch.no_grad()
+def _follow(averages: Sequence[Tensor], values: Sequence[Tensor], _: Tensor | int) -> None:
+    """The running average moves a little towards the weights; counters are taken over."""
+    for average, value in zip(averages, values, strict=True):
+        if average.is_floating_point():
+            average.lerp_(value, 1.0 - AVERAGE_DECAY)
+        else:
+            average.copy_(value)
 
 
 def _save(path: Path, value: object) -> None:
@@ -206,7 +218,7 @@ class _Run:
         torch.manual_seed(options.seed)
         model = MultiTaskModel(DEMO_CONFIG).train()
         model.backbone.pos_embed.data.copy_(_wave_positions(model))
-        average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.998), use_buffers=True)
+        average = AveragedModel(model, multi_avg_fn=_follow, use_buffers=True)
         optimizer = torch.optim.AdamW(
             _parameter_groups(model, options.weight_decay), betas=(0.9, 0.98), fused=True
         )
@@ -236,7 +248,7 @@ class _Run:
             group["lr"] = self.options.learning_rate_at(self.step)
         loss, parts = _loss(self.model, image, targets)
         self.optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         self.average.update_parameters(self.model)

@@ -46,7 +46,7 @@ SIZES = [
 ]
 
 
-@pytest.mark.parametrize(("sizes", "batch"), zip(SIZES, (3, 1, 1, 3, 1), strict=True), ids=str)
+@pytest.mark.parametrize(("sizes", "batch"), list(zip(SIZES, (3, 1, 1, 3, 1), strict=True)))
 def test_every_task_equals_the_oracle(
     make_graph: MakeGraph, make_image: MakeImage, expected: Expected, sizes: dict, batch: int
 ) -> None:

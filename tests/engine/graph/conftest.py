@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -12,24 +13,48 @@ import pytest
 import tomli_w
 from onnx import ModelProto
 
-from gearshift.graph import Graph, write_artifact
+from gearshift.errors import ArtifactError
+from gearshift.graph import Graph, read_artifact, write_artifact
 
-Small = dict[str, Any]
+Table = dict[str, Any]
 
 
-@pytest.fixture
-def folder(make_graph: Callable[..., Graph], tmp_path: Path) -> Path:
-    """A fresh small artifact with four tasks, to be damaged."""
-    path = tmp_path / "small.gs"
+@pytest.fixture(scope="session")
+def good_artifact(
+    make_graph: Callable[..., Graph], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    path = tmp_path_factory.mktemp("good") / "small.gs"
     write_artifact(make_graph(depth=2, experts=3), path)
     return path
 
 
 @pytest.fixture
-def edit_card(folder: Path) -> Callable[[Callable[[Small], object]], None]:
+def folder(good_artifact: Path, tmp_path: Path) -> Path:
+    """A fresh small artifact with four tasks, to be damaged."""
+    return Path(shutil.copytree(good_artifact, tmp_path / "small.gs"))
+
+
+@pytest.fixture
+def refuse(folder: Path) -> Callable[..., None]:
+    """`refuse(*words)`: reading the artifact must fail in one line that holds all words."""
+
+    def check(*words: str) -> None:
+        with pytest.raises(ArtifactError) as caught:
+            read_artifact(folder)
+        message = str(caught.value)
+        assert "\n" not in message
+        assert len(message) < 700
+        for word in (folder.name, *words):
+            assert word in message, message
+
+    return check
+
+
+@pytest.fixture
+def edit_card(folder: Path) -> Callable[[Callable[[Table], object]], None]:
     """`edit_card(change)`: let `change` work on the table of `card.toml`."""
 
-    def edit(change: Callable[[Small], object]) -> None:
+    def edit(change: Callable[[Table], object]) -> None:
         path = folder / "card.toml"
         table = tomllib.loads(path.read_text())
         change(table)

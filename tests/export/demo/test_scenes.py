@@ -6,9 +6,10 @@ import math
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+
 from gearshift_export.demo.scenes import CLASS_COLOURS, CLASSES, Scene, render_scene
 from gearshift_export.demo.scenes.room import describe_room
-from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 pytestmark = pytest.mark.filterwarnings("error")
@@ -75,7 +76,8 @@ def test_shapes_and_types(height: int, width: int) -> None:
     }
     for name, (shape, kind) in expected.items():
         array = getattr(scene, name)
-        assert array.shape == shape and array.dtype == kind and array.flags.c_contiguous, name
+        assert (array.shape, array.dtype) == (shape, kind), name
+        assert array.flags.c_contiguous, name
     assert scene.labels.max() < len(CLASSES)
 
 
@@ -88,12 +90,14 @@ def test_numbers_are_sane(scenes: dict[int, Scene]) -> None:
     with np.errstate(all="raise", under="ignore"):
         render_scene(77, 64, 64)
     for seed, scene in scenes.items():
-        assert np.isfinite(scene.depth).all() and np.isfinite(scene.normals).all()
-        assert scene.depth.min() > 0.2 and scene.depth.max() < ROOM_DIAGONAL
+        assert np.isfinite(scene.depth).all()
+        assert np.isfinite(scene.normals).all()
+        assert 0.2 < scene.depth.min() <= scene.depth.max() < ROOM_DIAGONAL
         assert np.abs(np.linalg.norm(scene.normals, axis=-1) - 1).max() < 1e-4
         rays, _ = back_project(seed, scene)
         assert (scene.normals * rays).sum(-1).max() < 1e-3, "a surface looks away"
-        assert 50 < scene.image.mean() < 220 and scene.image.std() > 15
+        assert 50 < scene.image.mean() < 220
+        assert scene.image.std() > 15
 
 
 def test_flat_faces_are_flat(scenes: dict[int, Scene]) -> None:
@@ -141,7 +145,7 @@ def test_room_faces_are_where_they_should_be(scenes: dict[int, Scene]) -> None:
         for name, height in (("floor", 0.0), ("rug", 0.0), ("ceiling", room.height)):
             found = scene.labels == label(name)
             assert np.abs(level[found] - height).max(initial=0) < 1e-3, name
-        assert level.min() > -1e-3 and level.max() < room.height + 1e-3
+        assert -1e-3 < level.min() <= level.max() < room.height + 1e-3
 
 
 def test_edges_lie_on_changes(scenes: dict[int, Scene]) -> None:
