@@ -233,7 +233,13 @@ def artifact(graph: Graph, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GEARSHIFT_CACHE", str(tmp_path / "cache"))
+def _own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing in the user's cache or environment decides a test."""
+    monkeypatch.setenv("GEARSHIFT_CACHE", str(cache))
     monkeypatch.delenv("GEARSHIFT_BACKEND", raising=False)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from gearshift.errors import ArtifactError
+from gearshift.graph.brief import brief
 from gearshift.graph.card import TaskKind
 from gearshift.graph.graph import IMAGE, OUTPUT, TASK, TOKENS, Array, Attribute, Graph, Node
 from gearshift.graph.shapes import (
@@ -14,12 +15,16 @@ from gearshift.graph.shapes import (
     TASK_SHAPE,
     Shape,
     ShapeError,
+    bank_size,
     output_shapes,
 )
 from gearshift.graph.vocabulary import OPERATORS, Operator
 
 MOST_DECODERS = 30
 """Each decoder is nested one `If` deeper, and protobuf refuses to parse 100 levels of messages."""
+
+MOST_EXPERTS = 1024
+"""In one bank; bounds the work of writing the function for it."""
 
 RESERVED_PREFIX = f"{OUTPUT}."
 """Names that begin with this are the file's own, for the choice of a decoder."""
@@ -53,7 +58,7 @@ def check_graph(graph: Graph) -> None:
                 f"the card's image_{side} {size} is not a multiple of patch_size {patch_size}"
             )
     for task, decoder in zip(card.tasks, graph.decoders, strict=False):
-        where = f"the decoder of task {task.name!r}"
+        where = f"the decoder of task {brief(task.name)}"
         results = walk.visit(decoder, {IMAGE: IMAGE_SHAPE, TOKENS: values[TOKENS]})
         _check_result(decoder, OUTPUT, where)
         if results[OUTPUT] != ("N", task.channels, patch_size):
@@ -63,7 +68,7 @@ def check_graph(graph: Graph) -> None:
             )
     unused = sorted(graph.weights.keys() - walk.used_weights)
     if unused:
-        raise ArtifactError(f"weight {unused[0]!r} is used by no node ({len(unused)} such)")
+        raise ArtifactError(f"weight {brief(unused[0])} is used by no node ({len(unused)} such)")
 
 
 def _check_tasks(graph: Graph) -> None:
@@ -79,7 +84,7 @@ def _check_tasks(graph: Graph) -> None:
     for task in tasks:
         if (task.kind is TaskKind.TOKENS) == bool(graph.decoders):
             raise ArtifactError(
-                f"task {task.name!r} is of kind {task.kind.value!r} in a model "
+                f"task {brief(task.name)} is of kind {task.kind.value!r} in a model "
                 f"{'with' if graph.decoders else 'without'} decoders; kind 'tokens' is for the rest"
             )
 
@@ -88,22 +93,25 @@ def _check_weights(weights: Mapping[str, Array]) -> None:
     for name, weight in weights.items():
         _check_name(name, "weight")
         if weight.dtype != np.float32:
-            raise ArtifactError(f"weight {name!r} is {weight.dtype}, not float32")
+            raise ArtifactError(f"weight {brief(name)} is {weight.dtype}, not float32")
         if weight.ndim == 0 or 0 in weight.shape:
-            raise ArtifactError(f"weight {name!r} has shape {weight.shape}, which holds no tensor")
+            raise ArtifactError(
+                f"weight {brief(name)} has shape {weight.shape}, which holds no tensor"
+            )
 
 
 def _check_name(name: str, thing: str) -> None:
     if not name or not name.isprintable() or name.startswith(RESERVED_PREFIX):
         raise ArtifactError(
-            f"{thing} name {name!r} is empty, not printable, or begins with {RESERVED_PREFIX!r}"
+            f"{thing} name {brief(name)} is empty, not printable, or begins with "
+            f"{RESERVED_PREFIX!r}"
         )
 
 
 def _check_result(nodes: Sequence[Node], value: str, where: str) -> None:
     if not nodes or nodes[-1].outputs != (value,):
         found = nodes[-1].outputs if nodes else ()
-        raise ArtifactError(f"{where} ends in {found}, not in {value!r}")
+        raise ArtifactError(f"{where} ends in {brief(found)}, not in {value!r}")
 
 
 class _Walk:
@@ -122,7 +130,7 @@ class _Walk:
         for node in nodes:
             _check_name(node.name, "node")
             if node.name in self.node_names:
-                raise ArtifactError(f"two nodes have the name {node.name!r}")
+                raise ArtifactError(f"two nodes have the name {brief(node.name)}")
             self.node_names.add(node.name)
             operator = _check_signature(node)
             inputs = [self._shape(node, name, values) for name in node.inputs]
@@ -143,8 +151,8 @@ class _Walk:
             self.used_weights.add(name)
             return self.weights[name].shape
         raise ArtifactError(
-            f"{_title(node)} reads {name!r}, which is no weight and which no node before it in "
-            "its branch computes (a cycle, a wrong order or a missing tensor)"
+            f"{_title(node)} reads {brief(name)}, which is no weight and which no node before it "
+            "in its branch computes (a cycle, a wrong order or a missing tensor)"
         )
 
     def _define(self, node: Node, name: str, values: Mapping[str, Shape]) -> None:
@@ -152,7 +160,7 @@ class _Walk:
         # Each decoder has an `output` of its own; every other name is unique in the whole graph.
         taken = values if name == OUTPUT else self.value_names
         if name in taken or name in self.weights:
-            raise ArtifactError(f"{_title(node)} computes {name!r}, which is already defined")
+            raise ArtifactError(f"{_title(node)} computes {brief(name)}, which is already defined")
         self.value_names.add(name)
 
     def _check_numbers(self, node: Node, operator: Operator, inputs: Sequence[Shape]) -> None:
@@ -172,6 +180,14 @@ class _Walk:
             width, heads = sizes["x"][-1], attributes["heads"]
             if not isinstance(width, int) or width % heads:
                 raise ArtifactError(f"{_title(node)}: width {width} is not {heads} equal heads")
+        if node.operator == "ExpertMixture":
+            bank = bank_size(node)
+            same = self.known.setdefault("experts", bank)
+            if bank != same or bank > MOST_EXPERTS:
+                raise ArtifactError(
+                    f"{_title(node)} has {bank} experts; want as many as the first bank's {same}, "
+                    f"and at most {MOST_EXPERTS}"
+                )
         if node.operator == "Router":
             routers, _, experts = sizes["weight"]
             if routers not in (1, self.known["tasks"]):
@@ -203,7 +219,7 @@ def _check_signature(node: Node) -> Operator:
         )
     if node.attributes.keys() != dict(operator.attributes).keys():
         raise ArtifactError(
-            f"{_title(node)} has attributes {sorted(node.attributes)}, "
+            f"{_title(node)} has attributes {brief(sorted(node.attributes))}, "
             f"not {sorted(dict(operator.attributes))}"
         )
     for name, kind in operator.attributes:
@@ -218,4 +234,4 @@ def _check_signature(node: Node) -> Operator:
 
 
 def _title(node: Node) -> str:
-    return f"node {node.name!r} ({node.operator})"
+    return f"node {brief(node.name)} ({node.operator})"

@@ -15,11 +15,14 @@ from google.protobuf.message import Message
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto
 
 from gearshift.errors import ArtifactError
+from gearshift.graph.brief import brief
 from gearshift.graph.graph import OUTPUT, TOKENS, Attribute, Node
 from gearshift.graph.layout import Extent, lay_out
 from gearshift.graph.proto import IR_VERSION, OPSETS, decoder_result, external_data
-from gearshift.graph.table_reader import brief
 from gearshift.graph.vocabulary import DOMAIN, OPERATORS
+
+MOST_DIMENSIONS = 4
+"""Of a weight; more would only serve to make the product of the dimensions slow."""
 
 Decoders = tuple[tuple[Node, ...], ...]
 
@@ -51,7 +54,7 @@ def _decoders(nodes: Sequence[NodeProto], tasks: int) -> Decoders:
         branches = {attribute.name: attribute.g.node for attribute in nodes[-1].attribute}
         if set(branches) != {"then_branch", "else_branch"}:
             raise ArtifactError(
-                f"node {brief(nodes[-1].name)} (If) has attributes {brief(sorted(branches))}, "
+                f"node {brief(nodes[-1].name)} (If) has attributes {brief([*branches])}, "
                 "not then_branch and else_branch"
             )
         result = decoder_result(len(decoders))
@@ -89,10 +92,10 @@ def _node(proto: NodeProto) -> Node:
     return Node(
         proto.op_type,
         name,
-        tuple(_text(value, f"input of node {name!r}") for value in proto.input),
-        tuple(_text(value, f"output of node {name!r}") for value in proto.output),
+        tuple(_text(value, f"input of node {brief(name)}") for value in proto.input),
+        tuple(_text(value, f"output of node {brief(name)}") for value in proto.output),
         {
-            _text(attribute.name, f"attribute of node {name!r}"): _attribute(attribute, name)
+            _text(attribute.name, f"attribute of node {brief(name)}"): _attribute(attribute, name)
             for attribute in proto.attribute
         },
     )
@@ -105,7 +108,7 @@ def _attribute(proto: AttributeProto, node: str) -> Attribute:
         # The shortest decimal of the float32: 1e-6 comes back as it went in.
         return float(str(np.float32(proto.f)))
     raise ArtifactError(
-        f"attribute {proto.name!r} of node {brief(node)} is of ONNX type {proto.type}; "
+        f"attribute {brief(proto.name)} of node {brief(node)} is of ONNX type {proto.type}; "
         "want one whole number or one float"
     )
 
@@ -132,8 +135,10 @@ def read_extents(
                 f"not {TensorProto.FLOAT} (float32)"
             )
         shapes[name] = tuple(tensor.dims)
-        if not shapes[name] or min(shapes[name]) < 1:
-            raise ArtifactError(f"weight {brief(name)} has the impossible shape {shapes[name]}")
+        if not 1 <= len(tensor.dims) <= MOST_DIMENSIONS or min(tensor.dims) < 1:
+            raise ArtifactError(
+                f"weight {brief(name)} has the impossible shape {brief(shapes[name])}"
+            )
     extents = lay_out(shapes)
     for tensor in tensors:
         _check_external(tensor, extents[tensor.name])

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import prod
 
+from gearshift.graph.brief import brief
 from gearshift.graph.graph import Attribute, Node
 from gearshift.graph.vocabulary import OPERATORS
 
@@ -73,7 +74,7 @@ def output_shapes(
     for name, words, shape in zip(node.inputs, patterns, inputs, strict=True):
         if not _fits(words.split(), shape, sizes):
             asked = tuple(_dimension(word, sizes) or word for word in words.split())
-            raise ShapeError(f"input {name!r} has shape {_text(shape)}, not {_text(asked)}")
+            raise ShapeError(f"input {brief(name)} has shape {_text(shape)}, not {_text(asked)}")
     return [
         tuple(_dimension(word, sizes) or word for word in words.split())
         for words in results.split(",")

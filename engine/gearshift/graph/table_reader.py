@@ -6,17 +6,7 @@ import sys
 from typing import Any
 
 from gearshift.errors import ArtifactError
-
-_LONGEST = 80
-
-
-def brief(value: object) -> str:
-    """A value of a stranger's file as a short piece of one line."""
-    try:
-        shown = repr(value)
-    except ValueError:  # a whole number of thousands of digits
-        shown = type(value).__name__
-    return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 3]}..."
+from gearshift.graph.brief import brief
 
 
 class TableReader:

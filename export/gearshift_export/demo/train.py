@@ -76,7 +76,7 @@ class TrainOptions:
     with another number of steps while it still stands on the plateau.
     """
 
-    steps: int = 4400
+    steps: int = 3600
     scenes: int = 24_000
     learning_rate: float = 1e-3
     weight_decay: float = 0.05

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -201,6 +202,20 @@ def test_bfloat16_follows_the_oracle_when_routed_alike(
     assert 1e-5 < error < 0.03
 
 
+def test_bfloat16_keeps_a_sum_in_place_wide(
+    bfloat16: TorchBackend, graph: Graph, make_image: MakeImage
+) -> None:
+    swapped = tuple(
+        replace(node, inputs=node.inputs[::-1]) if node.operator == "Add" else node
+        for node in graph.trunk
+    )
+    other = replace(graph, trunk=swapped)
+    found, wanted = (
+        bfloat16.compile(specialise(one, 0)).run(make_image()) for one in (other, graph)
+    )
+    assert relative(found, wanted) < 0.03
+
+
 def test_bfloat16_converts_a_weight_once(
     bfloat16: TorchBackend, graph: Graph, make_image: MakeImage
 ) -> None:
@@ -212,6 +227,7 @@ def test_bfloat16_converts_a_weight_once(
     assert held["blocks.1.experts.0.fc1_weight"].dtype == torch.bfloat16
     assert held["blocks.1.router.weight[0]"].dtype == torch.float32
     assert held["blocks.0.norm1.scale"].dtype == torch.float32
+    assert held["patch_embedding.table@3x5"].dtype == torch.float32
     bfloat16.compile(specialise(graph, 0, 2, weights=weights))
     assert bfloat16._weights == held
     dense = compiled.stats.weight_bytes
