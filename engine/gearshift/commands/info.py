@@ -6,7 +6,10 @@ import argparse
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gearshift.graph import Graph
 
 HELP = "show a model's tasks, sizes, work and experts"
 EXAMPLE = """\
@@ -31,21 +34,19 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.program:
         print(specialise(graph, arguments.program).table())
         return 0
-    description = describe(folder)
+    description = describe(graph, folder)
     print(json.dumps(description, indent=2) if arguments.json else _text(description))
     return 0
 
 
-def describe(folder: Path) -> dict[str, Any]:
-    """Everything that `info` knows of an artifact, as JSON-ready values.
+def describe(graph: Graph, folder: Path) -> dict[str, Any]:
+    """Everything that `info` knows of the artifact in `folder`, as JSON-ready values.
 
     MACs and weight bytes are of one image; `weight_bytes` counts every expert that the task's
     routers may choose.
     """
-    from gearshift.graph import read_artifact
     from gearshift.specialise import specialise
 
-    graph = read_artifact(folder)
     card = graph.card
     mixtures = [node for node in graph.trunk if node.operator == "ExpertMixture"]
     routers = [node for node in graph.trunk if node.operator == "Router"]
@@ -73,6 +74,7 @@ def describe(folder: Path) -> dict[str, Any]:
             "experts": (len(mixtures[0].inputs) - 3) // 4 if mixtures else 0,
             "top_k": routers[0].attributes["top_k"] if routers else 0,
         },
+        "expert_share": card.metrics.get("expert_share", {}),
         "parameters": sum(weight.size for weight in graph.weights.values()),
         "file_bytes": sum(file.stat().st_size for file in folder.iterdir()),
         "provenance": dict(card.provenance),
@@ -104,8 +106,23 @@ def _text(description: Mapping[str, Any]) -> str:
         "",
         columns([head, *rows], right=(3, 4)),
     ]
+    if description["expert_share"]:
+        lines += ["", *_expert_bars(description["expert_share"])]
     provenance = [f"{key}: {value}" for key, value in description["provenance"].items()]
     return "\n".join([*lines, "", *provenance] if provenance else lines)
+
+
+def _expert_bars(expert_share: Mapping[str, list[list[float]]]) -> list[str]:
+    """A bar an expert, a group a block with experts; a full bar is twice an even share."""
+    from gearshift.text import columns
+
+    bars = " ▁▂▃▄▅▆▇█"
+    blocks = len(next(iter(expert_share.values())))
+    rows = [("task", *(f"block {2 * i + 1}" for i in range(blocks)))]
+    for task, shares in expert_share.items():
+        heights = [[min(round(share * len(row) * 4), 8) for share in row] for row in shares]
+        rows.append((task, *("".join(bars[height] for height in row) for row in heights)))
+    return ["share of tokens that chose each expert, on the test rooms:", columns(rows)]
 
 
 def _quality(quality: Mapping[str, Any] | None) -> str:

@@ -7,6 +7,7 @@ import os
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +47,8 @@ class SceneArrays:
         return len(self.image)
 
 
-def _encode(scene: Scene) -> dict[str, NDArray[np.generic]]:
+def encode(scene: Scene) -> dict[str, NDArray[Any]]:
+    """A scene in the dtypes of `SceneArrays`."""
     return {
         "image": scene.image,
         "labels": scene.labels,
@@ -60,7 +62,7 @@ def _render_chunk(folder: Path, first_seed: int, start: int, stop: int) -> int:
     """Render scenes [start, stop) into the mapped files; returns how many."""
     files = {name: np.load(folder / f"{name}.npy", mmap_mode="r+") for name in FIELDS}
     for index in range(start, stop):
-        for name, value in _encode(render_scene(first_seed + index, SIZE, SIZE)).items():
+        for name, value in encode(render_scene(first_seed + index, SIZE, SIZE)).items():
             files[name][index] = value
     return stop - start
 
