@@ -13,7 +13,9 @@ gearshift train-demo -o quick.gs --steps 200 --scenes 1000"""
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, help="artifact to write")
-    parser.add_argument("--steps", type=int, help="optimizer steps (default: 3600, about an hour and a half on two cores)")
+    parser.add_argument(
+        "--steps", type=int, help="optimizer steps (default: 3600, about an hour on two cores)"
+    )
     parser.add_argument("--scenes", type=int, help="training rooms to render (default: 24000)")
     parser.add_argument(
         "--folder",

@@ -6,6 +6,7 @@ import json
 import os
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,8 @@ def render_split(folder: Path, split: str, scenes: int, processes: int) -> Scene
 
 def _render_all(target: Path, first_seed: int, scenes: int, processes: int) -> None:
     with (
-        ProcessPoolExecutor(processes) as pool,
+        # Fresh processes: a fork of one that runs torch's threads may hang.
+        ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool,
         tqdm(total=scenes, unit="room", desc=f"rendering {target.name}") as progress,
     ):
         jobs = [

@@ -119,9 +119,7 @@ def test_errors_are_one_line_that_names_the_remedy(
     absent = tmp_path / "absent.png"
     assert str(absent) in _fails(capsys, "run", str(absent), "--task", "depth")
     assert "semseg" in _fails(capsys, "run", str(photo), "--task", "dept")
-    assert "onnxruntime" in _fails(
-        capsys, "run", str(photo), "--task", "depth", "--backend", "tpu"
-    )
+    assert "onnxruntime" in _fails(capsys, "run", str(photo), "--task", "depth", "--backend", "tpu")
     assert "demo" in _fails(capsys, "info", str(tmp_path / "no.gs"))
     assert ".png" in _fails(capsys, "run", str(photo), "--task", "depth", "-o", "depth.txt")
     text = tmp_path / "text.png"
