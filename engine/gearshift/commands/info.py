@@ -116,7 +116,7 @@ def _expert_bars(expert_share: Mapping[str, list[list[float]]]) -> list[str]:
     """A bar an expert, a group a block with experts; a full bar is twice an even share."""
     from gearshift.text import columns
 
-    bars = " ▁▂▃▄▅▆▇█"
+    bars = "·▁▂▃▄▅▆▇█"
     blocks = len(next(iter(expert_share.values())))
     rows = [("task", *(f"block {2 * i + 1}" for i in range(blocks)))]
     for task, shares in expert_share.items():
