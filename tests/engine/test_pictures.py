@@ -43,7 +43,18 @@ UNIT = (PIXELS / 255).astype(np.float32)
         torch.from_numpy(PIXELS).permute(2, 0, 1)[None],
         [PIXELS],
     ],
-    ids=str,
+    ids=[
+        "PIL",
+        "rows",
+        "batch",
+        "channels first",
+        "batch of channels first",
+        "Fortran order",
+        "every second column",
+        "torch",
+        "torch batch of channels first",
+        "list",
+    ],
 )
 def test_bytes_in_every_form(picture: Any) -> None:
     found = load_pictures(picture, CARD)
