@@ -11,11 +11,14 @@ demo: $(INSTALLED)
 	$(BIN)/gearshift run demo-output/room.png --task all -o demo-output/room-tasks.png
 	$(BIN)/gearshift run demo-output/photo.png --task all -o demo-output/photo-tasks.png
 
+# The workers are the threads: a pool of its own in each would only get in the others' way.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+
 test: lint
-	$(BIN)/pytest -n 2 -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-all: lint
-	$(BIN)/pytest -n 2
+	$(PYTEST)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def find_model(name_or_path: str | Path) -> Path:
     known = {entry.name: entry for entry in entry_points(group=GROUP)}
     if str(name_or_path) in known:
         return Path(known[str(name_or_path)].load()())
-    path = Path(name_or_path)
+    path = Path(os.path.expanduser(name_or_path))
     if path.is_dir():
         return path
     names = ", ".join(sorted(known)) or "none are installed"

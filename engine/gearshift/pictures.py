@@ -8,6 +8,7 @@ pictures of one size is a batch.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,7 +45,7 @@ def load_pictures(image: Picture, card: Card) -> Floats:
     Raises:
         InputError: one line that names what is wrong with the picture and what to give instead.
     """
-    if isinstance(image, Sequence) and not isinstance(image, str):
+    if isinstance(image, Sequence) and not isinstance(image, str | bytes):
         if not image:
             raise InputError("the list of pictures is empty: give at least one")
         loaded = [load_pictures(one, card) for one in image]
@@ -66,7 +67,7 @@ def open_picture(path: Path) -> Image.Image:
         InputError: no such file, not a picture, truncated, or too large to be decoded safely.
     """
     try:
-        with Image.open(path) as picture:
+        with Image.open(os.path.expanduser(path)) as picture:
             picture.load()
             return ImageOps.exif_transpose(picture)
     except FileNotFoundError as error:
@@ -103,6 +104,8 @@ def _array(image: object) -> NDArray[np.generic]:
     """A numpy array or torch tensor as numpy; torch is asked for only if it is loaded already."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(image, torch.Tensor):
+        if image.layout != torch.strided or image.is_quantized or image.is_meta:
+            raise InputError("a sparse, quantised or meta tensor is not a picture: make it dense")
         tensor = image.detach().cpu()
         return np.asarray((tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy())
     if isinstance(image, np.ndarray):

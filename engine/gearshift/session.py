@@ -30,6 +30,10 @@ from gearshift.specialise import specialise, task_index
 from gearshift.weights import WeightStore
 
 
+MOST_THREADS = 1024
+"""Of one operator; a library that cannot have as many as it is told to ends the process."""
+
+
 class Session:
     """One model, any of its tasks, one at a time.
 
@@ -62,8 +66,10 @@ class Session:
         if precision not in get_args(Precision):
             known = ", ".join(get_args(Precision))
             raise InputError(f"precision {precision!r} is not known: choose from {known}")
-        if threads is not None and threads < 1:
-            raise InputError(f"threads {threads}: give at least 1, or None")
+        if threads is not None and not (
+            isinstance(threads, int) and 1 <= threads <= MOST_THREADS
+        ):
+            raise InputError(f"threads {threads!r}: give at least 1, at most {MOST_THREADS}, or None")
         self.model = find_model(model)
         self.backend = choose_backend(backend)
         self._options = Options(self.model, precision, threads)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from math import prod
+from operator import index
+from typing import SupportsIndex
 
 from gearshift.buffers import plan_buffers
 from gearshift.errors import InputError
@@ -55,8 +57,8 @@ def task_index(graph: Graph, task: int | str) -> int:
     names = [card.name for card in graph.card.tasks]
     if isinstance(task, str) and task in names:
         return names.index(task)
-    if not isinstance(task, str) and 0 <= task < len(names):
-        return int(task)
+    if isinstance(task, SupportsIndex) and 0 <= index(task) < len(names):
+        return index(task)
     choice = ", ".join(names)
     raise InputError(f"model {graph.card.name} has no task {task!r}: choose from {choice}")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -23,8 +24,8 @@ StateDict = dict[str, Tensor]
 EXPERT_KEY = re.compile(r"mlp\.experts\.(htoh4|h4toh)\.")
 
 
-class _NumpyValue:
-    """Stands for what numpy would make: training code leaves numpy scalars among the metrics."""
+class _Ignored:
+    """Stands for what training leaves beside the weights: metrics in numpy, the command line."""
 
     def __init__(self, *arguments: object) -> None: ...
 
@@ -32,7 +33,7 @@ class _NumpyValue:
 
 
 _STAND_INS: list[Callable[..., object] | tuple[Callable[..., object], str]] = [
-    (_NumpyValue, name)
+    (_Ignored, name)
     for name in (
         "numpy.core.multiarray.scalar",
         "numpy._core.multiarray.scalar",
@@ -41,6 +42,7 @@ _STAND_INS: list[Callable[..., object] | tuple[Callable[..., object], str]] = [
         "numpy.ndarray",
         "numpy.dtype",
         "_codecs.encode",
+        "argparse.Namespace",
     )
 ]
 
@@ -122,7 +124,8 @@ def _load(path: Path) -> Any:
     # Only the zip format, torch's since 1.6, can be mapped.
     mapped = zipfile.is_zipfile(path)
     try:
-        with torch.serialization.safe_globals(_STAND_INS):
+        with torch.serialization.safe_globals(_STAND_INS), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # whatever is wrong ends in one error
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         found = re.search(r"GLOBAL (\S+)", str(error))

@@ -27,6 +27,7 @@ def export_checkpoint(
         CheckpointError: the checkpoint cannot be read as the recipe says.
         ArtifactError: `output` cannot be written.
     """
+    checkpoint, output = checkpoint.expanduser(), output.expanduser()
     read = read_edge_moe if recipe.format is CheckpointFormat.EDGE_MOE else read_m3vit
     model = read(checkpoint, recipe, report)
     if doubt := _doubt(model.config, recipe):

@@ -90,7 +90,7 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
         CheckpointError: no such recipe, no TOML, or a key that is unknown, missing or of the wrong
             kind; the message names the file, the key, the value and what is expected.
     """
-    path = Path(name_or_path)
+    path = Path(name_or_path).expanduser()
     if path.suffix != ".toml":
         if str(name_or_path) not in built_in_recipes():
             raise CheckpointError(
@@ -102,7 +102,7 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise CheckpointError(f"recipe {path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CheckpointError(f"recipe {path}: is not TOML: {error}") from None
     return _read(path.stem, Table(path.name, "", values))
 

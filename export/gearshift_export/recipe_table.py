@@ -66,7 +66,8 @@ class Table:
         """Raises CheckpointError for a key that nothing took."""
         for key, value in self.values.items():
             if key not in self.taken:
-                raise self._error(key, f"({_short(value)}) is unknown", ", ".join(self.taken))
+                title = key if key.isidentifier() else _short(key)
+                raise self._error(title, f"({_short(value)}) is unknown", ", ".join(self.taken))
 
     def _error(self, key: str, problem: str, words: str) -> CheckpointError:
         return CheckpointError(f"recipe {self.file}: {self.where}{key} {problem}, expected {words}")
@@ -83,7 +84,10 @@ def triple(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def _short(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits, tables without end
+        text = type(value).__name__
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -99,6 +103,10 @@ def _is_list_of(value: object, kind: type) -> bool:
     return isinstance(value, list) and all(isinstance(entry, kind) for entry in value)
 
 
+def _is_line(value: object) -> bool:
+    return isinstance(value, str) and value.isprintable()
+
+
 def _are_three(values: object, test: Callable[[Any], bool]) -> bool:
     return isinstance(values, list) and len(values) == 3 and all(test(v) for v in values)
 
@@ -111,8 +119,10 @@ def _are_colours(values: object) -> bool:
 
 POSITIVE = Expectation("a whole number above 0", lambda v: _is_whole(v) and v > 0)
 TRUTH = Expectation("true or false", lambda v: isinstance(v, bool))
-TEXT = Expectation("a text", lambda v: isinstance(v, str))
-TEXTS = Expectation("a list of texts", lambda v: _is_list_of(v, str))
+TEXT = Expectation("a text of one line", _is_line)
+TEXTS = Expectation(
+    "a list of texts of one line", lambda v: isinstance(v, list) and all(map(_is_line, v))
+)
 IDENTIFIER = Expectation(
     "a name of letters, digits and _",
     lambda v: isinstance(v, str) and re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", v) is not None,

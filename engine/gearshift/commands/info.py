@@ -106,10 +106,26 @@ def _text(description: Mapping[str, Any]) -> str:
         "",
         columns([head, *rows], right=(3, 4)),
     ]
-    if description["expert_share"]:
+    if _are_shares(description["expert_share"], experts["blocks"]):
         lines += ["", *_expert_bars(description["expert_share"])]
     provenance = [f"{key}: {value}" for key, value in description["provenance"].items()]
     return "\n".join([*lines, "", *provenance] if provenance else lines)
+
+
+def _are_shares(found: object, blocks: int) -> bool:
+    """Whether it is, for each task, a list of fractions a block: a card's metrics are free-form."""
+    return (
+        isinstance(found, dict)
+        and len(found) > 0
+        and all(isinstance(rows, list) and len(rows) == blocks for rows in found.values())
+        and all(isinstance(row, list) for rows in found.values() for row in rows)
+        and all(
+            isinstance(share, int | float) and 0 <= share <= 1
+            for rows in found.values()
+            for row in rows
+            for share in row
+        )
+    )
 
 
 def _expert_bars(expert_share: Mapping[str, list[list[float]]]) -> list[str]:
@@ -125,10 +141,12 @@ def _expert_bars(expert_share: Mapping[str, list[list[float]]]) -> list[str]:
     return ["share of tokens that chose each expert, on the test rooms:", columns(rows)]
 
 
-def _quality(quality: Mapping[str, Any] | None) -> str:
-    if not quality:
-        return "not measured"
-    return (
-        f"{quality['metric']} {quality['value']:.3g} "
-        f"(average predictor {quality['average_predictor']:.3g})"
-    )
+def _quality(quality: object) -> str:
+    match quality:
+        case {
+            "metric": str(metric),
+            "value": int() | float() as value,
+            "average_predictor": int() | float() as average,
+        }:
+            return f"{metric} {value:.3g} (average predictor {average:.3g})"
+    return "not measured"

@@ -9,6 +9,6 @@ def brief(value: object) -> str:
     """`repr(value)`, cut to a length that a person reads."""
     try:
         shown = repr(value)
-    except ValueError:  # Python refuses to print whole numbers of thousands of digits
+    except (ValueError, RecursionError):  # a number of thousands of digits, tables without end
         shown = type(value).__name__
     return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 3]}..."

@@ -14,6 +14,9 @@ from gearshift.graph.card import FORMAT_VERSION, Card, Preprocessing, TaskCard, 
 from gearshift.graph.layout import MODEL_FILE, WEIGHTS_FILE
 from gearshift.graph.table_reader import TableReader
 
+_LEAST_DIVISOR = 1e-6
+"""Less is no picture's spread, and would in the end be a division by zero."""
+
 _CHANNELS = {TaskKind.DEPTH: 1, TaskKind.NORMALS: 3, TaskKind.PROBABILITY: 1}
 
 
@@ -156,8 +159,10 @@ def _preprocessing(reader: TableReader) -> Preprocessing:
         ("divisor", result.divisor),
         ("standard_deviation", min(result.standard_deviation)),
     ):
-        if value <= 0:
-            raise ArtifactError(f"{reader.where}{field} is {value}; want numbers above 0")
+        if value < _LEAST_DIVISOR:
+            raise ArtifactError(
+                f"{reader.where}{field} is {value}; want numbers above 0, at least {_LEAST_DIVISOR}"
+            )
     return result
 
 

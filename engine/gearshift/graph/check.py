@@ -52,10 +52,18 @@ def check_graph(graph: Graph) -> None:
     _check_result(graph.trunk, TOKENS, "the trunk")
     patch_size = embedding.attributes["patch_size"]
     card = graph.card
-    for side, size in (("height", card.image_height), ("width", card.image_width)):
+    # Also bounds what a card of a few bytes can ask for.
+    grid = graph.weights[embedding.inputs[4]].shape[2:]
+    sizes = {"height": card.image_height, "width": card.image_width}
+    for (side, size), patches in zip(sizes.items(), grid, strict=True):
         if size % patch_size:
             raise ArtifactError(
                 f"the card's image_{side} {size} is not a multiple of patch_size {patch_size}"
+            )
+        if size != patches * patch_size:
+            raise ArtifactError(
+                f"the card's image_{side} is {size}, but the model has positions for "
+                f"{patches} patches of {patch_size} along it: want {patches * patch_size}"
             )
     for task, decoder in zip(card.tasks, graph.decoders, strict=False):
         where = f"the decoder of task {brief(task.name)}"

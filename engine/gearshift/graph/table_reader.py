@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
+
+import numpy as np
 
 from gearshift.errors import ArtifactError
 from gearshift.graph.brief import brief
+
+
+_DEEPEST = 16
+"""Levels of tables and lists in free-form fields."""
+
+_LARGEST = float(np.finfo(np.float32).max)
+"""Numbers are computed with in float32."""
 
 
 class TableReader:
@@ -20,12 +28,12 @@ class TableReader:
     def finish(self) -> None:
         """Refuse fields that nobody asked for."""
         if self._rest:
-            raise ArtifactError(f"unknown field {self.where}{next(iter(self._rest))}; remove it")
+            raise ArtifactError(f"unknown field {self._title(next(iter(self._rest)))}; remove it")
 
     def text(self, name: str, default: str | None = None) -> str:
         value = self._take(name, default)
-        if not isinstance(value, str):
-            raise self._wrong(name, value, "a string")
+        if not _is_text(value):
+            raise self._wrong(name, value, "a string that can be printed")
         return value
 
     def label(self, name: str) -> str:
@@ -54,8 +62,8 @@ class TableReader:
 
     def labels(self, name: str) -> list[str]:
         value = self._take(name, [])
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise self._wrong(name, value, "a list of strings")
+        if not isinstance(value, list) or not all(map(_is_text, value)):
+            raise self._wrong(name, value, "a list of strings that can be printed")
         return value
 
     def colours(self, name: str) -> list[tuple[int, int, int]]:
@@ -83,28 +91,56 @@ class TableReader:
         return [TableReader(item, f"{self.where}{name}[{i}].") for i, item in enumerate(value)]
 
     def texts(self) -> dict[str, str]:
-        """All remaining fields, which must be strings."""
+        """All remaining fields, which must be strings under names that can be printed."""
+        if odd := next((name for name in self._rest if not name.isprintable()), None):
+            raise ArtifactError(f"field {self._title(odd)} has a name that cannot be printed")
         return {name: self.text(name) for name in list(self._rest)}
 
     def everything(self) -> dict[str, Any]:
-        """All remaining fields, of any type."""
+        """All remaining fields: tables and lists of what JSON knows and people can read."""
         rest, self._rest = self._rest, {}
+        for name, value in rest.items():
+            if not name.isprintable() or not _is_plain(value, _DEEPEST):
+                raise self._wrong(
+                    name,
+                    value,
+                    f"printable strings, finite numbers, truths, and at most {_DEEPEST} levels of "
+                    "lists and tables of them",
+                )
         return rest
 
     def _take(self, name: str, default: object = None) -> Any:
         value = self._rest.pop(name, default)
         if value is None:
-            raise ArtifactError(f"field {self.where}{name} is missing")
+            raise ArtifactError(f"field {self._title(name)} is missing")
         return value
 
     def _number(self, name: str, value: object) -> float:
-        # A whole number may have more digits than a float can hold.
-        largest = sys.float_info.max
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self._wrong(name, value, "a number")
-        if not -largest <= value <= largest:
-            raise self._wrong(name, value, "a finite number")
+        if not -_LARGEST <= value <= _LARGEST:
+            raise self._wrong(name, value, "a finite number of float32")
         return float(value)
 
     def _wrong(self, name: str, value: object, wanted: str) -> ArtifactError:
-        return ArtifactError(f"field {self.where}{name} is {brief(value)}; want {wanted}")
+        return ArtifactError(f"field {self._title(name)} is {brief(value)}; want {wanted}")
+
+    def _title(self, name: str) -> str:
+        """The field's full name; a stranger's own words are quoted where they are not plain."""
+        return self.where + (name if name.isidentifier() else brief(name))
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value.isprintable()
+
+
+def _is_plain(value: object, levels: int) -> bool:
+    """Whether a value of a free-form field can be shown as text and as JSON."""
+    if isinstance(value, dict | list):
+        names, items = (value, value.values()) if isinstance(value, dict) else ((), value)
+        return levels > 0 and all(map(_is_text, names)) and all(
+            _is_plain(item, levels - 1) for item in items
+        )
+    if isinstance(value, int | float):
+        return -_LARGEST <= value <= _LARGEST
+    return _is_text(value)
