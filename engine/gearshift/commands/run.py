@@ -40,9 +40,12 @@ def run(arguments: argparse.Namespace) -> int:
     output = arguments.output
     if output and output.suffix.lower() not in PICTURE_ENDINGS:
         raise InputError(f"output {output} is no picture's name: end it in .png or .jpg")
-    if output and (output.is_dir() or not output.parent.is_dir()):
-        fault = "is a folder" if output.is_dir() else f"lies in {output.parent}, which is no folder"
-        raise InputError(f"output {output} {fault}: choose another name, or make the folder first")
+    if output and not output.parent.is_dir():
+        raise InputError(
+            f"output {output} cannot be written: make the folder {output.parent} first"
+        )
+    if output and output.is_dir():
+        raise InputError(f"output {output} is a folder: choose another name")
     picture = open_picture(arguments.image)
     session = Session(arguments.model, backend=arguments.backend, precision=arguments.precision)
     tasks = session.tasks if arguments.task == "all" else (arguments.task,)

@@ -79,5 +79,15 @@ def test_tasks_use_different_experts(session: Session) -> None:
                 assert moved > 0.2, (first, second)
 
 
+def test_the_engine_counts_the_card_s_expert_shares(session: Session) -> None:
+    first = SPLIT_FIRST_SEED["test"]
+    images = np.stack([render_scene(first + i, SIZE, SIZE).image for i in range(60)])
+    for task in session.tasks:
+        session.run(images, task)
+        counts = np.array(list(session.stats.tokens_per_expert.values()))
+        share = counts / counts.sum(1, keepdims=True)
+        np.testing.assert_allclose(share, session.card.metrics["expert_share"][task], atol=0.05)
+
+
 def test_the_artifact_is_small_enough_for_the_repository() -> None:
     assert sum(file.stat().st_size for file in demo().iterdir()) <= 12_000_000
