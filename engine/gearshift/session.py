@@ -29,7 +29,6 @@ from gearshift.results import Result, make_result
 from gearshift.specialise import specialise, task_index
 from gearshift.weights import WeightStore
 
-
 MOST_THREADS = 1024
 """Of one operator; a library that cannot have as many as it is told to ends the process."""
 
@@ -66,11 +65,12 @@ class Session:
         if precision not in get_args(Precision):
             known = ", ".join(get_args(Precision))
             raise InputError(f"precision {precision!r} is not known: choose from {known}")
-        if threads is not None and not (
-            isinstance(threads, int) and 1 <= threads <= MOST_THREADS
-        ):
-            raise InputError(f"threads {threads!r}: give at least 1, at most {MOST_THREADS}, or None")
-        self.model = find_model(model)
+        if threads is not None and not (isinstance(threads, int) and 1 <= threads <= MOST_THREADS):
+            raise InputError(
+                f"threads {threads!r}: give at least 1, at most {MOST_THREADS}, or None"
+            )
+        # The backend opens files at the first run, when the process may stand in another folder.
+        self.model = find_model(model).absolute()
         self.backend = choose_backend(backend)
         self._options = Options(self.model, precision, threads)
         self._graph: Graph = read_artifact(self.model)

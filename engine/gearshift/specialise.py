@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from math import prod
-from operator import index
 from typing import SupportsIndex
 
 from gearshift.buffers import plan_buffers
@@ -57,8 +57,8 @@ def task_index(graph: Graph, task: int | str) -> int:
     names = [card.name for card in graph.card.tasks]
     if isinstance(task, str) and task in names:
         return names.index(task)
-    if isinstance(task, SupportsIndex) and 0 <= index(task) < len(names):
-        return index(task)
+    if isinstance(task, SupportsIndex) and 0 <= operator.index(task) < len(names):
+        return operator.index(task)
     choice = ", ".join(names)
     raise InputError(f"model {graph.card.name} has no task {task!r}: choose from {choice}")
 

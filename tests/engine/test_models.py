@@ -37,6 +37,12 @@ def test_names_and_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert models.find_model(tmp_path) == tmp_path
 
 
+def test_a_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.gs").mkdir()
+    assert models.find_model("~/mine.gs") == tmp_path / "mine.gs"
+
+
 def test_neither(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"model 'big' is neither .* \(demo, small\)"):
         models.find_model("big")

@@ -106,6 +106,16 @@ def test_a_model_of_one_task_needs_no_name(
     assert result.tokens.shape == (2, 16, 21)
 
 
+@pytest.mark.parametrize("backend", ["torch", "onnxruntime"])
+def test_the_process_may_change_its_folder(
+    backend: str, artifact: Path, make_image: MakeImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(artifact.parent)
+    session = Session(artifact.name, backend=backend)
+    monkeypatch.chdir("/")
+    session.run_normalised(make_image(), "depth")
+
+
 def test_read_only_and_strided_data_are_taken(artifact: Path, make_image: MakeImage) -> None:
     session, image = Session(artifact), make_image(2)
     wanted = session.run_normalised(image, "rooms")
@@ -162,6 +172,8 @@ def test_damaged_weights_are_found_at_the_first_run(artifact: Path, tmp_path: Pa
         ({"backend": "abacus"}, BackendError, "unknown backend 'abacus'"),
         ({"precision": "float8"}, InputError, "precision 'float8' is not known"),
         ({"threads": 0}, InputError, "threads 0: give at least 1"),
+        ({"threads": 10**9}, InputError, "threads 1000000000: give at least 1, at most 1024"),
+        ({"threads": 1.5}, InputError, "threads 1.5: give at least 1"),
     ],
     ids=str,
 )

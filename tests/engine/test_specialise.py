@@ -118,6 +118,7 @@ def _without_patch(graph: Graph) -> tuple:
         ({"task": "dept"}, "no task 'dept': choose from rooms, depth, normals, edges"),
         ({"task": 4}, "no task 4"),
         ({"task": -1}, "no task -1"),
+        ({"task": ["depth"]}, r"no task \['depth'\]"),
         ({"task": 0, "batch": 0}, "batch of 0 images"),
         ({"task": 0, "height": 30}, "height 30 is not a multiple of the patch size 8.* 24 or 32"),
         ({"task": 0, "width": 5}, "width 5 .* resize it to 8$"),

@@ -90,7 +90,9 @@ def choose_backend(name: str = "auto") -> str:
         BackendError: unknown (the message lists the known names), or its package is missing.
     """
     if name == "auto":
-        name = os.environ.get(VARIABLE) or _first_installed()
+        name = os.environ.get(VARIABLE) or name
+    if name == "auto":
+        name = _first_installed()
     _entry(name)
     if name in AUTOMATIC and find_spec(name) is None:
         raise BackendError(_not_installed(name, name))

@@ -9,7 +9,6 @@ import numpy as np
 from gearshift.errors import ArtifactError
 from gearshift.graph.brief import brief
 
-
 _DEEPEST = 16
 """Levels of tables and lists in free-form fields."""
 
@@ -34,14 +33,14 @@ class TableReader:
         value = self._take(name, default)
         if not _is_text(value):
             raise self._wrong(name, value, "a string that can be printed")
-        return value
+        return str(value)
 
     def label(self, name: str) -> str:
         """A name that people read and type: not empty, printable."""
-        value = self.text(name)
-        if not value.strip() or not value.isprintable():
+        value = self._take(name)
+        if not _is_text(value) or not value.strip():
             raise self._wrong(name, value, "a printable name")
-        return value
+        return str(value)
 
     def integer(self, name: str, least: int) -> int:
         value = self._take(name)
@@ -138,8 +137,10 @@ def _is_plain(value: object, levels: int) -> bool:
     """Whether a value of a free-form field can be shown as text and as JSON."""
     if isinstance(value, dict | list):
         names, items = (value, value.values()) if isinstance(value, dict) else ((), value)
-        return levels > 0 and all(map(_is_text, names)) and all(
-            _is_plain(item, levels - 1) for item in items
+        return (
+            levels > 0
+            and all(map(_is_text, names))
+            and all(_is_plain(item, levels - 1) for item in items)
         )
     if isinstance(value, int | float):
         return -_LARGEST <= value <= _LARGEST

@@ -33,6 +33,8 @@ def test_the_environment_speaks_for_auto_only(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("GEARSHIFT_BACKEND", "onnxruntime")
     assert choose_backend() == "onnxruntime"
     assert choose_backend("torch") == "torch"
+    monkeypatch.setenv("GEARSHIFT_BACKEND", "auto")
+    assert choose_backend() == "torch"
     monkeypatch.setenv("GEARSHIFT_BACKEND", "abacus")
     with pytest.raises(BackendError, match=r"unknown backend 'abacus': choose from auto, .*torch"):
         choose_backend()

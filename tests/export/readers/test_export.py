@@ -145,3 +145,11 @@ def test_nothing_is_written_when_reading_fails(state: Any, recipe: Recipe, tmp_p
     with pytest.raises(CheckpointError, match="missing"):
         export_checkpoint(tmp_path / "bad.pth", recipe, tmp_path / "a.gs")
     assert [file.name for file in tmp_path.iterdir()] == ["bad.pth"]
+
+
+def test_a_home_folder(state: Any, recipe: Recipe, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    torch.save(state, tmp_path / "x.pth")
+    said: list[str] = []
+    export_checkpoint(Path("~/x.pth"), recipe, Path("~/x.gs"), said.append)
+    assert said[0].startswith(f"{tmp_path}/x.gs: ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -217,7 +218,9 @@ def test_code_is_never_run(
 def test_plain_pickle_is_not_run(recipe: Recipe, tmp_path: Path) -> None:
     trap = tmp_path / "trap"
     (tmp_path / "evil.pth").write_bytes(pickle.dumps({"state_dict": Hostile(trap)}))
-    message(tmp_path / "evil.pth", recipe)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "holds code" in message(tmp_path / "evil.pth", recipe)
     assert not trap.exists()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -195,3 +196,11 @@ def _is_mapped(tensor: torch.Tensor, path: Path) -> bool:
         if first <= tensor.data_ptr() < last:
             return line.endswith(str(path))
     return False
+
+
+def test_a_command_line_beside_the_weights_is_passed_over(
+    state: Any, recipe: Any, tmp_path: Path
+) -> None:
+    arguments = argparse.Namespace(lr=0.1, world_size=1, tasks=["semseg", "depth"])
+    torch.save({"state_dict": state, "args": arguments}, tmp_path / "x.pth")
+    read_m3vit(tmp_path / "x.pth", recipe)

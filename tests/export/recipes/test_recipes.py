@@ -107,6 +107,7 @@ BAD = {
         ("top_k = 0", "top_k is 0, expected a whole number above 0"),
         ("top_k = true", "top_k is True, expected a whole number"),
         ("top_k = 2.0", "top_k is 2.0, expected a whole number"),
+        ('top_k = 2\n"a\\nb" = 3', "'a\\nb' (3) is unknown, expected format, top_k, "),
         ("top_k = 2\ntopk = 3", "topk (3) is unknown, expected format, top_k, "),
     ],
     '"m3vit"': [('"onnx"', "format is 'onnx', expected one of m3vit, edge-moe")],
@@ -134,7 +135,10 @@ BAD = {
         ("[256, 0, 1]", "tasks[0].colours is [[0, 0, 0], [256, 0, 1]], expected a list of [red,"),
         ("[1, 1, 1], [2, 2, 2]", "tasks[0].colours has 3 entries, expected 2, one a label"),
     ],
-    '["a", "b"]': [('"a"', "tasks[0].labels is 'a', expected a list of texts")],
+    '["a", "b"]': [
+        ('"a"', "tasks[0].labels is 'a', expected a list of texts"),
+        (r'["a", "\u001b[2J"]', "expected a list of texts of one line"),
+    ],
 }
 
 
@@ -157,6 +161,8 @@ def test_no_such_recipe(tmp_path: Path) -> None:
         load_recipe(tmp_path / "none.toml")
     with pytest.raises(CheckpointError, match=r"mine\.toml: is not TOML: "):
         load_recipe(write(tmp_path, "top_k ="))
+    with pytest.raises(CheckpointError, match=r"mine\.toml: is not TOML: "):
+        load_recipe(write(tmp_path, "top_k = " + "[" * 10_000))
     with pytest.raises(CheckpointError, match=r"tasks is missing, expected one or more tables"):
         load_recipe(write(tmp_path, GOOD.split("[[tasks]]")[0]))
     with pytest.raises(CheckpointError, match=r"tasks is \[\], expected one or more tables"):

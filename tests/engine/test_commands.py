@@ -1,0 +1,69 @@
+"""What the commands make of strange cards and places; `cli` tests the command line itself."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gearshift.commands import info, run
+from gearshift.errors import InputError
+from gearshift.graph import Graph, write_artifact
+
+GOOD_SHARE = {"rooms": [[0.5, 0.25, 0.25, 0.0, 0.0]] * 2}
+
+
+@pytest.mark.parametrize(
+    ("metrics", "words"),
+    [
+        (
+            {"rooms": {"metric": "IoU", "value": 0.51, "average_predictor": 0.1}},
+            "IoU 0.51 (average predictor 0.1)",
+        ),
+        ({"rooms": 5}, "not measured"),
+        ({"rooms": {"metric": "IoU"}}, "not measured"),
+        ({"rooms": {"metric": "m", "value": "x", "average_predictor": 1}}, "not measured"),
+        ({"expert_share": GOOD_SHARE}, "share of tokens"),
+        ({"expert_share": 5}, ""),
+        ({"expert_share": {"rooms": 5}}, ""),
+        ({"expert_share": {"rooms": [[0.5]]}}, ""),
+        ({"expert_share": {"rooms": [[-5.0], [0.5]]}}, ""),
+        ({"expert_share": {"rooms": [["x"], [0.5]]}}, ""),
+    ],
+    ids=str,
+)
+def test_free_form_metrics_are_shown_where_they_are_understood(
+    metrics: dict[str, Any],
+    words: str,
+    make_graph: Callable[..., Graph],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    graph = make_graph()
+    folder = tmp_path / "x.gs"
+    write_artifact(replace(graph, card=replace(graph.card, metrics=metrics)), folder)
+    for as_json in (False, True):
+        assert info.run(argparse.Namespace(model=str(folder), program=None, json=as_json)) == 0
+        text = capsys.readouterr().out
+        if not as_json:
+            assert words in text
+            assert ("share of tokens" in text) == (words == "share of tokens")
+
+
+@pytest.mark.parametrize("output", ["none/out.png", "folder.png"])
+def test_where_no_picture_can_be_written_nothing_runs(
+    output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = tmp_path / "in.png"
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(picture)
+    (tmp_path / "folder.png").mkdir()
+    monkeypatch.setattr("gearshift.session.Session", None)
+    arguments = argparse.Namespace(image=picture, output=tmp_path / output)
+    with pytest.raises(InputError, match=f"{output} .*folder"):
+        run.run(arguments)
