@@ -106,6 +106,8 @@ def _as_float32(key: str, tensor: Tensor, problems: list[str]) -> Tensor:
     if not torch.isfinite(tensor).all():
         bad = int((~torch.isfinite(tensor)).sum())
         problems.append(f"{key} holds {bad} values that are NaN or infinite, expected finite ones")
+    if key.endswith(".running_var") and (tensor < 0).any():
+        problems.append(f"{key} holds negative values, expected variances")
     return tensor
 
 

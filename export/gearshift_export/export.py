@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from gearshift.graph import Card, TaskCard, TaskKind, write_artifact
+from gearshift.graph.write import check_replaceable
 from gearshift_export.checkpoint import read_m3vit
 from gearshift_export.config import ModelConfig, TaskConfig
 from gearshift_export.edge_moe import read_edge_moe
@@ -28,6 +29,7 @@ def export_checkpoint(
         ArtifactError: `output` cannot be written.
     """
     checkpoint, output = checkpoint.expanduser(), output.expanduser()
+    check_replaceable(output)
     read = read_edge_moe if recipe.format is CheckpointFormat.EDGE_MOE else read_m3vit
     model = read(checkpoint, recipe, report)
     if doubt := _doubt(model.config, recipe):

@@ -89,11 +89,15 @@ def choose_backend(name: str = "auto") -> str:
     Raises:
         BackendError: unknown (the message lists the known names), or its package is missing.
     """
-    if name == "auto":
-        name = os.environ.get(VARIABLE) or name
+    asked = os.environ.get(VARIABLE) if name == "auto" else None
+    if asked:
+        name = asked
     if name == "auto":
         name = _first_installed()
-    _entry(name)
+    try:
+        _entry(name)
+    except BackendError as error:
+        raise BackendError(f"{VARIABLE}: {error}" if asked else str(error)) from None
     if name in AUTOMATIC and find_spec(name) is None:
         raise BackendError(_not_installed(name, name))
     return name

@@ -33,19 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from gearshift.errors import InputError
     from gearshift.pictures import open_picture
     from gearshift.session import Session
 
     output = arguments.output
-    if output and output.suffix.lower() not in PICTURE_ENDINGS:
-        raise InputError(f"output {output} is no picture's name: end it in .png or .jpg")
-    if output and not output.parent.is_dir():
-        raise InputError(
-            f"output {output} cannot be written: make the folder {output.parent} first"
-        )
-    if output and output.is_dir():
-        raise InputError(f"output {output} is a folder: choose another name")
+    if output:
+        _check_output(output)
     picture = open_picture(arguments.image)
     session = Session(arguments.model, backend=arguments.backend, precision=arguments.precision)
     tasks = session.tasks if arguments.task == "all" else (arguments.task,)
@@ -65,6 +58,20 @@ def run(arguments: argparse.Namespace) -> int:
         if output:
             print(f"\n{output} shows {', '.join(tasks)}")
     return 0
+
+
+def _check_output(output: Path) -> None:
+    """Raises InputError for a place where no picture can be written."""
+    from gearshift.errors import InputError
+
+    if output.suffix.lower() not in PICTURE_ENDINGS:
+        raise InputError(f"output {output} is no picture's name: end it in .png or .jpg")
+    if not output.parent.is_dir():
+        raise InputError(
+            f"output {output} cannot be written: make the folder {output.parent} first"
+        )
+    if output.is_dir():
+        raise InputError(f"output {output} is a folder: choose another name")
 
 
 def _cost(stats: Stats) -> dict[str, Any]:

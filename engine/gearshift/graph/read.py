@@ -19,7 +19,7 @@ from gearshift.graph.graph import Array, Graph
 from gearshift.graph.layout import CARD_FILE, MODEL_FILE, WEIGHTS_FILE, Extent
 from gearshift.graph.proto import to_proto
 
-LARGEST_CARD = 2**20
+LARGEST_CARD = 2**18
 LARGEST_MODEL = 2**24
 """Bytes. A model of 12 blocks of 256 experts has about 2 MiB of nodes and names."""
 

@@ -40,7 +40,7 @@ def write_artifact(graph: Graph, folder: Path) -> None:
         OSError: the disk refuses.
     """
     folder = folder.expanduser().resolve()
-    _check_replaceable(folder)
+    check_replaceable(folder)
     try:
         check_card(graph.card)
         check_graph(graph)
@@ -73,8 +73,12 @@ def _write_weights(graph: Graph, file: BinaryIO) -> FileRecord:
     return FileRecord(size, digest.hexdigest())
 
 
-def _check_replaceable(folder: Path) -> None:
-    """Refuse to replace a file, or a folder with anything but an artifact's files."""
+def check_replaceable(folder: Path) -> None:
+    """Refuse to replace a file, or a folder with anything but an artifact's files.
+
+    Raises:
+        ArtifactError: `folder` is one of these.
+    """
     if folder.is_dir():
         others = {entry.name for entry in folder.iterdir()} - _FILES
         if others:

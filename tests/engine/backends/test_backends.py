@@ -36,7 +36,10 @@ def test_the_environment_speaks_for_auto_only(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("GEARSHIFT_BACKEND", "auto")
     assert choose_backend() == "torch"
     monkeypatch.setenv("GEARSHIFT_BACKEND", "abacus")
-    with pytest.raises(BackendError, match=r"unknown backend 'abacus': choose from auto, .*torch"):
+    with pytest.raises(
+        BackendError,
+        match=r"GEARSHIFT_BACKEND: unknown backend 'abacus': choose from auto, .*torch",
+    ):
         choose_backend()
 
 

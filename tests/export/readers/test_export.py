@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 import torch
 
-from gearshift.errors import CheckpointError
+from gearshift.errors import ArtifactError, CheckpointError
 from gearshift.graph import TaskKind, read_artifact
 from gearshift_export.commands import export as command
 from gearshift_export.config import ModelConfig
@@ -145,6 +145,15 @@ def test_nothing_is_written_when_reading_fails(state: Any, recipe: Recipe, tmp_p
     with pytest.raises(CheckpointError, match="missing"):
         export_checkpoint(tmp_path / "bad.pth", recipe, tmp_path / "a.gs")
     assert [file.name for file in tmp_path.iterdir()] == ["bad.pth"]
+
+
+def test_a_bad_output_is_named_before_the_checkpoint_is_read(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "mine.txt").write_text("keep")
+    with pytest.raises(ArtifactError, match=r"mine\.txt"):
+        export_checkpoint(tmp_path / "no such checkpoint", recipe, tmp_path / "notes")
 
 
 def test_a_home_folder(state: Any, recipe: Recipe, tmp_path: Path, monkeypatch: Any) -> None:

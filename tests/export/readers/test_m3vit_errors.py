@@ -50,6 +50,10 @@ FAULTS: dict[str, tuple[Callable[[State], object], list[str]]] = {
     "mis-shaped": (put(QKV, torch.ones(72, 23)), [QKV, "(72, 23)", "(72, 24)"]),
     "nan": (put(QKV, torch.full((72, 24), torch.nan)), [QKV, "1728", "NaN"]),
     "overflow": (put(QKV, torch.full((72, 24), 1e300, dtype=torch.float64)), [QKV, "infinite"]),
+    "variance": (
+        put("decoders.depth.syncbn_fc_1.running_var", torch.full((8,), -1.0)),
+        ["decoders.depth.syncbn_fc_1.running_var", "negative"],
+    ),
     "integers": (put(QKV, torch.ones(72, 24, dtype=torch.int32)), [QKV, "torch.int32"]),
     "no patches": (drop("backbone.patch_embed.proj.weight"), ["proj.weight is missing"]),
     "flat patches": (
