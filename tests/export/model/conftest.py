@@ -1,4 +1,4 @@
-"""A small network, and helpers that load upstream weights into the reference model."""
+"""Helpers that load upstream weights into the reference model."""
 
 from __future__ import annotations
 
@@ -10,30 +10,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from gearshift_export.config import DecoderConfig, ModelConfig, TaskConfig
+from gearshift_export.config import ModelConfig
 from gearshift_export.model import MultiTaskModel
 
 Array = NDArray[Any]
 State = dict[str, Array]
-
-
-@pytest.fixture(scope="session")
-def small() -> dict[str, Any]:
-    """The fields of a small configuration, to be changed by a test and given to ModelConfig."""
-    return {
-        "image_height": 32,
-        "image_width": 48,
-        "patch_size": 16,
-        "width": 24,
-        "heads": 3,
-        "depth": 4,
-        "dense_hidden": 40,
-        "experts": 6,
-        "expert_hidden": 20,
-        "top_k": 2,
-        "tasks": (TaskConfig("semseg", 5), TaskConfig("depth", 1)),
-        "decoder": DecoderConfig(channels=12, stages=4),
-    }
 
 
 @pytest.fixture(scope="session")

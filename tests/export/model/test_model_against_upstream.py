@@ -110,14 +110,14 @@ def agree(
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("routing", ROUTINGS)
 def test_every_routing(
-    agree: Callable[..., None], small: dict[str, Any], routing: str, batch: int
+    agree: Callable[..., None], fields: dict[str, Any], routing: str, batch: int
 ) -> None:
-    agree(ModelConfig(**small | ROUTINGS[routing]), seed=batch, batch=batch)
+    agree(ModelConfig(**fields | ROUTINGS[routing]), seed=batch, batch=batch)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_every_shape(agree: Callable[..., None], small: dict[str, Any], shape: str) -> None:
-    agree(ModelConfig(**small | SHAPES[shape]), seed=4, batch=2)
+def test_every_shape(agree: Callable[..., None], fields: dict[str, Any], shape: str) -> None:
+    agree(ModelConfig(**fields | SHAPES[shape]), seed=4, batch=2)
 
 
 @pytest.mark.parametrize("changes", [v for k, v in ROUTINGS.items() if "," in k])
@@ -126,13 +126,13 @@ def test_every_option_changes_the_answer(
     load: Callable[..., MultiTaskModel],
     pictures: Callable[..., Any],
     relative_error: Callable[..., float],
-    small: dict[str, Any],
+    fields: dict[str, Any],
     changes: dict[str, Any],
 ) -> None:
     """Else a model that ignores an option would pass the tests above."""
     options = {"experts_per_task", "gate_input_ahead", "prune_scores"}
-    with_option = ModelConfig(**small | changes)
-    without = ModelConfig(**small | {k: v for k, v in changes.items() if k not in options})
+    with_option = ModelConfig(**fields | changes)
+    without = ModelConfig(**fields | {k: v for k, v in changes.items() if k not in options})
     state = upstream.random_state_dict(with_option, seed=0)
     image = pictures(with_option)
     answers = [load(c, state)(torch.from_numpy(image), 1).numpy() for c in (with_option, without)]
@@ -144,10 +144,10 @@ def test_epsilons_where_they_matter(
     load: Callable[..., MultiTaskModel],
     pictures: Callable[..., Any],
     relative_error: Callable[..., float],
-    small: dict[str, Any],
+    fields: dict[str, Any],
 ) -> None:
     """Faint tokens and a batch norm of tiny variance: each epsilon is as large as its variance."""
-    config = ModelConfig(**small | {"depth": 1})
+    config = ModelConfig(**fields | {"depth": 1})
     state = upstream.random_state_dict(config, seed=5)
     for key, value in state.items():
         if "pos_embed" in key or "cls_token" in key or "patch_embed" in key or "fc2" in key:

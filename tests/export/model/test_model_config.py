@@ -11,8 +11,8 @@ from gearshift_export.config import ModelConfig, Routing, TaskConfig
 FIVE = tuple(TaskConfig(name, 1) for name in ("semseg", "human_parts", "sal", "normals", "edge"))
 
 
-def test_numbers_that_follow_from_others(small: dict[str, Any]) -> None:
-    config = ModelConfig(**small)
+def test_numbers_that_follow_from_others(fields: dict[str, Any]) -> None:
+    config = ModelConfig(**fields)
     assert config.head_dim == 8
     assert config.grid == (2, 3)
     assert config.tokens == 7
@@ -31,10 +31,10 @@ def test_numbers_that_follow_from_others(small: dict[str, Any]) -> None:
     ],
 )
 def test_windows_of_experts(
-    small: dict[str, Any], experts: int, window: int, tasks: int, starts: list[int]
+    fields: dict[str, Any], experts: int, window: int, tasks: int, starts: list[int]
 ) -> None:
     changes = {"experts": experts, "experts_per_task": window, "tasks": FIVE[:tasks]}
-    config = ModelConfig(**small | changes)
+    config = ModelConfig(**fields | changes)
     windows = [config.expert_window(task) for task in range(tasks)]
     assert windows == [range(start, start + window) for start in starts]
 
@@ -57,14 +57,14 @@ def test_windows_of_experts(
     ],
 )
 def test_impossible_models_are_refused(
-    small: dict[str, Any], changes: dict[str, Any], message: str
+    fields: dict[str, Any], changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        ModelConfig(**small | changes)
+        ModelConfig(**fields | changes)
 
 
-def test_windows_that_overshoot_the_bank_are_refused(small: dict[str, Any]) -> None:
+def test_windows_that_overshoot_the_bank_are_refused(fields: dict[str, Any]) -> None:
     """The starts 0, 3, 9, 18, 30 of the upstream code leave a bank of 16 at the third task."""
     changes = {"experts": 16, "experts_per_task": 4, "tasks": FIVE}
     with pytest.raises(ValueError, match="window of task 'normals' ends at expert 22 of 16"):
-        ModelConfig(**small | changes)
+        ModelConfig(**fields | changes)

@@ -62,18 +62,18 @@ def _steer(state: State, logits: dict[int, float]) -> State:
 
 @pytest.mark.parametrize("routing", [Routing.MULTI_GATE, Routing.SINGLE])
 def test_all_tokens_on_one_expert(
-    upstream: ModuleType, small: dict[str, Any], check: Check, routing: Routing
+    upstream: ModuleType, fields: dict[str, Any], check: Check, routing: Routing
 ) -> None:
-    config = ModelConfig(**small | {"top_k": 1, "routing": routing})
+    config = ModelConfig(**fields | {"top_k": 1, "routing": routing})
     state = _steer(upstream.random_state_dict(config, seed=1), {3: 40})
     for chosen in check(config, state):
         assert_array_equal(chosen, np.full_like(chosen, 3))
 
 
 def test_an_expert_that_every_token_and_one_that_no_token_chooses(
-    upstream: ModuleType, small: dict[str, Any], check: Check
+    upstream: ModuleType, fields: dict[str, Any], check: Check
 ) -> None:
-    config = ModelConfig(**small)
+    config = ModelConfig(**fields)
     state = _steer(upstream.random_state_dict(config, seed=2), {0: 5, 4: -40})
     for chosen in check(config, state, task=1):
         assert (chosen == 0).sum() == chosen[..., 0].size
@@ -83,12 +83,12 @@ def test_an_expert_that_every_token_and_one_that_no_token_chooses(
 
 def test_weights_of_an_idle_expert_do_not_matter(
     upstream: ModuleType,
-    small: dict[str, Any],
+    fields: dict[str, Any],
     load: Callable[..., MultiTaskModel],
     pictures: Callable[..., Any],
 ) -> None:
     """Poison: sparse evaluation must not even touch the expert that nobody chose."""
-    config = ModelConfig(**small)
+    config = ModelConfig(**fields)
     state = _steer(upstream.random_state_dict(config, seed=2), {4: -40})
     image = torch.from_numpy(pictures(config))
     clean = load(config, state)(image, 0)
@@ -100,9 +100,9 @@ def test_weights_of_an_idle_expert_do_not_matter(
 
 @pytest.mark.parametrize("experts", [6, 40])
 def test_ties_go_to_the_first_experts(
-    upstream: ModuleType, small: dict[str, Any], check: Check, experts: int
+    upstream: ModuleType, fields: dict[str, Any], check: Check, experts: int
 ) -> None:
-    config = ModelConfig(**small | {"top_k": 3, "experts": experts})
+    config = ModelConfig(**fields | {"top_k": 3, "experts": experts})
     state = upstream.random_state_dict(config, seed=3)
     for key, value in state.items():
         if key.endswith("w_gate"):
@@ -115,9 +115,9 @@ def test_ties_go_to_the_first_experts(
 
 
 def test_ties_within_a_window_go_to_its_first_experts(
-    upstream: ModuleType, small: dict[str, Any], check: Check
+    upstream: ModuleType, fields: dict[str, Any], check: Check
 ) -> None:
-    config = ModelConfig(**small | {"experts_per_task": 4, "routing": Routing.SINGLE})
+    config = ModelConfig(**fields | {"experts_per_task": 4, "routing": Routing.SINGLE})
     state = upstream.random_state_dict(config, seed=3)
     for key, value in state.items():
         if key.endswith("w_gate"):
@@ -127,8 +127,8 @@ def test_ties_within_a_window_go_to_its_first_experts(
             assert_array_equal(chosen, np.broadcast_to([first, first + 1], chosen.shape))
 
 
-def test_scores_are_pruned_at_and_below_the_threshold(small: dict[str, Any]) -> None:
-    mixture = ExpertMixture(ModelConfig(**small | {"prune_scores": 0.25, "top_k": 3}))
+def test_scores_are_pruned_at_and_below_the_threshold(fields: dict[str, Any]) -> None:
+    mixture = ExpertMixture(ModelConfig(**fields | {"prune_scores": 0.25, "top_k": 3}))
     above = np.nextafter(np.float32(0.25), np.float32(1))
     probabilities = torch.tensor([[0.1, above, 0.0, 0.25, 0.2, 0.0], [0.5, 0, 0, 0.5, 0, 0]])
     index, score = mixture.route(probabilities)
@@ -137,26 +137,26 @@ def test_scores_are_pruned_at_and_below_the_threshold(small: dict[str, Any]) -> 
 
 
 def test_pruning_everything_leaves_experts_out(
-    upstream: ModuleType, small: dict[str, Any], check: Check, pictures: Callable[..., Any]
+    upstream: ModuleType, fields: dict[str, Any], check: Check, pictures: Callable[..., Any]
 ) -> None:
-    config = ModelConfig(**small | {"prune_scores": 1.0, "decoder": None})
+    config = ModelConfig(**fields | {"prune_scores": 1.0, "decoder": None})
     state = upstream.random_state_dict(config, seed=6)
     check(config, state)
     tokens = upstream.forward(state, config, pictures(config), 0)
     for key, value in state.items():
         if ".experts.h4toh." in key:
             value[:] = 0
-    unpruned = ModelConfig(**small | {"decoder": None})
+    unpruned = ModelConfig(**fields | {"decoder": None})
     assert_array_equal(upstream.forward(state, unpruned, pictures(config), 0), tokens)
 
 
 def test_kept_scores_are_not_renormalised(
     upstream: ModuleType,
-    small: dict[str, Any],
+    fields: dict[str, Any],
     load: Callable[..., MultiTaskModel],
     pictures: Callable[..., Any],
 ) -> None:
-    config = ModelConfig(**small)
+    config = ModelConfig(**fields)
     model = load(config, upstream.random_state_dict(config, seed=7))
     _, routed = model.encode(torch.from_numpy(pictures(config)), 0)
     for probabilities in routed:
@@ -176,13 +176,13 @@ def test_kept_scores_are_not_renormalised(
 )
 def test_a_batch_of_mixed_tasks_equals_separate_runs(
     upstream: ModuleType,
-    small: dict[str, Any],
+    fields: dict[str, Any],
     load: Callable[..., MultiTaskModel],
     pictures: Callable[..., Any],
     relative_error: Callable[..., float],
     changes: dict[str, Any],
 ) -> None:
-    config = ModelConfig(**small | changes)
+    config = ModelConfig(**fields | changes)
     images = pictures(config, batch=3)
     state = upstream.clear_state_dict(config, images, seed=8)
     tasks = [1, 0, 1]
@@ -194,14 +194,14 @@ def test_a_batch_of_mixed_tasks_equals_separate_runs(
 
 
 def test_the_task_decides_route_and_answer(
-    upstream: ModuleType, small: dict[str, Any], pictures: Callable[..., Any]
+    upstream: ModuleType, fields: dict[str, Any], pictures: Callable[..., Any]
 ) -> None:
-    config = ModelConfig(**small | {"decoder": None})
+    config = ModelConfig(**fields | {"decoder": None})
     state = upstream.random_state_dict(config, seed=9)
     image = pictures(config)
     first, second = (upstream.encode(state, config, image, task) for task in (0, 1))
     assert (first.routes[1].expert_index != second.routes[1].expert_index).any()
-    shared = ModelConfig(**small | {"decoder": None, "routing": Routing.SINGLE})
+    shared = ModelConfig(**fields | {"decoder": None, "routing": Routing.SINGLE})
     state = upstream.random_state_dict(shared, seed=9)
     first, second = (upstream.encode(state, shared, image, task) for task in (0, 1))
     assert_array_equal(first.tokens, second.tokens)

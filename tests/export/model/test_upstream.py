@@ -17,9 +17,9 @@ Pictures = Callable[..., Any]
 
 
 def test_names_and_shapes_of_a_published_state_dict(
-    upstream: ModuleType, small: dict[str, Any]
+    upstream: ModuleType, fields: dict[str, Any]
 ) -> None:
-    config = ModelConfig(**small | {"routing": Routing.TASK_CONDITIONED, "task_embedding": 9})
+    config = ModelConfig(**fields | {"routing": Routing.TASK_CONDITIONED, "task_embedding": 9})
     state = upstream.random_state_dict(config, seed=0)
     shapes = {
         "backbone.cls_token": (1, 1, 24),
@@ -34,27 +34,27 @@ def test_names_and_shapes_of_a_published_state_dict(
         "backbone.blocks.3.mlp.experts.htoh4.bias": (6, 20),
         "backbone.blocks.3.mlp.experts.h4toh.weight": (6, 24, 20),
         "decoders.semseg.norm.weight": (24,),
-        "decoders.semseg.conv_0.weight": (12, 24, 3, 3),
-        "decoders.semseg.conv_3.weight": (12, 12, 3, 3),
-        "decoders.semseg.syncbn_fc_3.running_var": (12,),
-        "decoders.semseg.conv_4.weight": (5, 12, 1, 1),
+        "decoders.semseg.conv_0.weight": (8, 24, 3, 3),
+        "decoders.semseg.conv_3.weight": (8, 8, 3, 3),
+        "decoders.semseg.syncbn_fc_3.running_var": (8,),
+        "decoders.semseg.conv_4.weight": (5, 8, 1, 1),
         "decoders.depth.conv_4.bias": (1,),
     }
     assert {key: state[key].shape for key in shapes} == shapes
     assert {value.dtype for value in state.values()} == {np.dtype("f4"), np.dtype("i8")}
 
 
-def test_seeds_decide_the_weights(upstream: ModuleType, small: dict[str, Any]) -> None:
-    config = ModelConfig(**small)
+def test_seeds_decide_the_weights(upstream: ModuleType, fields: dict[str, Any]) -> None:
+    config = ModelConfig(**fields)
     first, again, other = (upstream.random_state_dict(config, seed) for seed in (1, 1, 2))
     assert all((first[key] == again[key]).all() for key in first)
     assert (first["backbone.pos_embed"] != other["backbone.pos_embed"]).any()
 
 
 def test_wrapper_prefix_and_single_task_layout(
-    upstream: ModuleType, small: dict[str, Any], pictures: Pictures
+    upstream: ModuleType, fields: dict[str, Any], pictures: Pictures
 ) -> None:
-    config = ModelConfig(**small | {"tasks": (TaskConfig("depth", 1),)})
+    config = ModelConfig(**fields | {"tasks": (TaskConfig("depth", 1),)})
     state = upstream.random_state_dict(config, seed=1)
     image = pictures(config)
     expected = upstream.forward(state, config, image, 0)
@@ -84,24 +84,24 @@ def test_one_linear_path_by_hand(upstream: ModuleType) -> None:
 
 
 def test_positions_follow_the_image(
-    upstream: ModuleType, small: dict[str, Any], pictures: Pictures
+    upstream: ModuleType, fields: dict[str, Any], pictures: Pictures
 ) -> None:
     """Positions that rise from column to column keep their ends and rise in smaller steps."""
-    config = ModelConfig(**small | {"depth": 1, "decoder": None})
+    config = ModelConfig(**fields | {"depth": 1, "decoder": None})
     state = upstream.random_state_dict(config, seed=1)
     for key, value in state.items():
         if "patch_embed" in key or "attn.proj" in key or "fc2" in key:
             value[:] = 0
     state["backbone.pos_embed"][0, 1:] = np.tile([0, 8, 16], 2)[:, None]
-    bigger = ModelConfig(**small | {"image_width": 96})
+    bigger = ModelConfig(**fields | {"image_width": 96})
     tokens = upstream.encode(state, config, pictures(bigger), 0).tokens
     assert_array_equal(tokens[0, 1:, 5], [0, 2, 6, 10, 14, 16] * 2)
 
 
 def test_raw_files_hold_the_same_encoder(
-    upstream: ModuleType, edge_moe_raw: ModuleType, small: dict[str, Any], pictures: Pictures
+    upstream: ModuleType, edge_moe_raw: ModuleType, fields: dict[str, Any], pictures: Pictures
 ) -> None:
-    config = ModelConfig(**small | {"decoder": None})
+    config = ModelConfig(**fields | {"decoder": None})
     state, image = upstream.random_state_dict(config, seed=2), pictures(config)
     raw = edge_moe_raw.from_state(state)
     for task in (0, 1):
@@ -162,8 +162,8 @@ def test_raw_files_have_the_published_names_and_sizes(
 
 
 def test_no_clear_seed_is_an_error(
-    upstream: ModuleType, small: dict[str, Any], pictures: Pictures
+    upstream: ModuleType, fields: dict[str, Any], pictures: Pictures
 ) -> None:
-    config = ModelConfig(**small | {"depth": 2, "dense_hidden": 1, "expert_hidden": 1})
+    config = ModelConfig(**fields | {"depth": 2, "dense_hidden": 1, "expert_hidden": 1})
     with pytest.raises(ValueError, match=r"no routes with a margin of 2\.0"):
         upstream.clear_state_dict(config, pictures(config), seed=0, margin=2.0)

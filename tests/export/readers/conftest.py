@@ -11,27 +11,8 @@ import pytest
 import torch
 
 from gearshift.graph import TaskKind
-from gearshift_export.config import DecoderConfig, ModelConfig, TaskConfig
+from gearshift_export.config import ModelConfig
 from gearshift_export.recipe import CheckpointFormat, Recipe, TaskRecipe
-
-
-@pytest.fixture(scope="session")
-def fields() -> dict[str, Any]:
-    """The fields of a small ModelConfig, to be changed by a test."""
-    return {
-        "image_height": 32,
-        "image_width": 48,
-        "patch_size": 16,
-        "width": 24,
-        "heads": 3,
-        "depth": 4,
-        "dense_hidden": 40,
-        "experts": 6,
-        "expert_hidden": 20,
-        "top_k": 2,
-        "tasks": (TaskConfig("semseg", 5), TaskConfig("depth", 1)),
-        "decoder": DecoderConfig(channels=8, stages=4),
-    }
 
 
 @pytest.fixture(scope="session")
