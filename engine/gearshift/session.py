@@ -32,6 +32,9 @@ from gearshift.weights import WeightStore
 MOST_THREADS = 1024
 """Of one operator; a library that cannot have as many as it is told to ends the process."""
 
+MOST_PROGRAMS = 64
+"""Kept by a session, one a task and size; beyond that the oldest one is made anew when asked for."""
+
 
 class Session:
     """One model, any of its tasks, one at a time.
@@ -180,5 +183,7 @@ class Session:
                 f"backend {self.backend} cannot run task {program.task_card.name}: "
                 + "; ".join(reasons)
             )
+        if len(self._compiled) == MOST_PROGRAMS:
+            del self._compiled[next(iter(self._compiled))]
         compiled = self._compiled[key] = self._loaded.compile(program)
         return compiled

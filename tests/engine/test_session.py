@@ -182,6 +182,19 @@ def test_bad_options(artifact: Path, options: dict, error: type[Exception], mess
         Session(artifact, **options)
 
 
+def test_a_stream_of_new_sizes_keeps_few_programs(
+    artifact: Path, make_image: MakeImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gearshift.session, "MOST_PROGRAMS", 3)
+    session = Session(artifact)
+    first = session.run_normalised(make_image(1, 8, 8), "depth")
+    for batch in (1, 2, 3, 4):
+        session.run_normalised(make_image(batch, 16, 8), "depth")
+        assert len(session._compiled) <= 3
+    again = session.run_normalised(make_image(1, 8, 8), "depth")
+    np.testing.assert_array_equal(again, first)
+
+
 def test_no_such_model(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="neither a folder nor a name"):
         Session(tmp_path / "none.gs")

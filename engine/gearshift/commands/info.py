@@ -45,6 +45,7 @@ def describe(graph: Graph, folder: Path) -> dict[str, Any]:
     MACs and weight bytes are of one image; `weight_bytes` counts every expert that the task's
     routers may choose.
     """
+    from gearshift.graph.shapes import bank_size
     from gearshift.specialise import specialise
 
     card = graph.card
@@ -71,7 +72,7 @@ def describe(graph: Graph, folder: Path) -> dict[str, Any]:
         "tasks": tasks,
         "experts": {
             "blocks": len(mixtures),
-            "experts": (len(mixtures[0].inputs) - 3) // 4 if mixtures else 0,
+            "experts": bank_size(mixtures[0]) if mixtures else 0,
             "top_k": routers[0].attributes["top_k"] if routers else 0,
         },
         "expert_share": card.metrics.get("expert_share", {}),
@@ -138,7 +139,7 @@ def _expert_bars(expert_share: Mapping[str, list[list[float]]]) -> list[str]:
     for task, shares in expert_share.items():
         heights = [[min(round(share * len(row) * 4), 8) for share in row] for row in shares]
         rows.append((task, *("".join(bars[height] for height in row) for row in heights)))
-    return ["share of tokens that chose each expert, on the test rooms:", columns(rows)]
+    return ["share of tokens that chose each expert, as the card says:", columns(rows)]
 
 
 def _quality(quality: object) -> str:
