@@ -33,7 +33,7 @@ MOST_THREADS = 1024
 """Of one operator; a library that cannot have as many as it is told to ends the process."""
 
 MOST_PROGRAMS = 64
-"""Kept by a session, one a task and size; beyond that the oldest one is made anew when asked for."""
+"""Kept by a session, one a task and size; beyond that, the oldest is made anew when asked for."""
 
 
 class Session:
