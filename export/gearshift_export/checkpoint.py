@@ -77,12 +77,16 @@ def build_model(config: ModelConfig, state: Mapping[str, Tensor], source: str) -
         weights = tqdm(state.items(), "reading", leave=False, delay=2, disable=None)
         checked = {key: _as_float32(key, tensor, problems) for key, tensor in weights}
     if problems:
-        listed = "; ".join(problems[:LISTED_PROBLEMS])
-        rest = len(problems) - LISTED_PROBLEMS
-        more = f"; and {rest} more" if rest > 0 else ""
-        raise CheckpointError(f"checkpoint {source}: {listed}{more}")
+        raise CheckpointError(f"checkpoint {source}: {list_problems(problems)}")
     model.load_state_dict(checked | counters, strict=True, assign=True)
     return model.requires_grad_(False).eval()
+
+
+def list_problems(problems: list[str]) -> str:
+    """The first few, and how many more there are."""
+    rest = len(problems) - LISTED_PROBLEMS
+    more = f"; and {rest} more" if rest > 0 else ""
+    return f"{'; '.join(problems[:LISTED_PROBLEMS])}{more}"
 
 
 def _differences(wanted: Mapping[str, tuple[int, ...]], state: Mapping[str, Tensor]) -> list[str]:

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from gearshift.errors import CheckpointError
-from gearshift_export.checkpoint import LISTED_PROBLEMS, build_model
+from gearshift_export.checkpoint import build_model, list_problems
 from gearshift_export.config import ModelConfig, Routing, TaskConfig
+from gearshift_export.infer_shapes import check_positions, make_config
 from gearshift_export.model import MultiTaskModel
 from gearshift_export.recipe import Recipe
 
@@ -106,13 +107,7 @@ def _infer_config(sizes: dict[str, int], recipe: Recipe, folder: Path) -> ModelC
     row = FLOAT_BYTES * width
     patch_size = math.isqrt(count("patch_embed_weight", 3 * row, f"(width {width}, 3, P, P)"))
     tokens = count("pos_embed", row, f"tokens of width {width}")
-    rows, columns = recipe.image_height // patch_size, recipe.image_width // patch_size
-    if tokens != rows * columns + 1:
-        raise CheckpointError(
-            f"checkpoint {folder}: pos_embed{SUFFIX} holds {tokens} tokens, but image_height "
-            f"{recipe.image_height} and image_width {recipe.image_width} of recipe {recipe.name} "
-            f"make {rows * columns + 1} with patches of {patch_size}"
-        )
+    check_positions(f"pos_embed{SUFFIX}", tokens, patch_size, recipe, str(folder))
     if recipe.routing not in (None, Routing.MULTI_GATE):
         raise CheckpointError(
             f"recipe {recipe.name}: routing is {recipe.routing}, expected {Routing.MULTI_GATE}, "
@@ -125,27 +120,19 @@ def _infer_config(sizes: dict[str, int], recipe: Recipe, folder: Path) -> ModelC
             f"{recipe.name} names {len(recipe.tasks)} tasks: one a task from 0 is expected"
         )
     experts = count("l1_w_gate_T_task0", row, f"(experts, width {width})")
-    try:
-        return ModelConfig(
-            image_height=recipe.image_height,
-            image_width=recipe.image_width,
-            patch_size=patch_size,
-            width=width,
-            heads=recipe.heads,
-            depth=len(_numbers(r"l(\d+)_norm1_weight", sizes)),
-            dense_hidden=count("l0_fc1_bias"),
-            experts=experts,
-            expert_hidden=count("l1_htoh4_bias", FLOAT_BYTES * experts, "one row an expert"),
-            top_k=recipe.top_k,
-            tasks=tuple(TaskConfig(task.name, width) for task in recipe.tasks),
-            routing=Routing.MULTI_GATE,
-            gate_input_ahead=recipe.gate_input_ahead,
-            experts_per_task=recipe.experts_per_task,
-            prune_scores=recipe.prune_scores,
-            decoder=None,
-        )
-    except ValueError as error:
-        raise CheckpointError(f"checkpoint {folder} with recipe {recipe.name}: {error}") from None
+    return make_config(
+        recipe,
+        str(folder),
+        patch_size=patch_size,
+        width=width,
+        depth=len(_numbers(r"l(\d+)_norm1_weight", sizes)),
+        dense_hidden=count("l0_fc1_bias"),
+        experts=experts,
+        expert_hidden=count("l1_htoh4_bias", FLOAT_BYTES * experts, "one row an expert"),
+        tasks=tuple(TaskConfig(task.name, width) for task in recipe.tasks),
+        routing=Routing.MULTI_GATE,
+        decoder=None,
+    )
 
 
 def _numbers(pattern: str, sizes: dict[str, int]) -> set[int]:
@@ -186,9 +173,7 @@ def _check_files(
         elif size != (expected := FLOAT_BYTES * math.prod(shapes[keys[name]])):
             problems.append(f"{name}{SUFFIX} has {size} bytes, expected {expected}")
     if problems:
-        rest = len(problems) - LISTED_PROBLEMS
-        more = f"; and {rest} more" if rest > 0 else ""
-        raise CheckpointError(f"checkpoint {folder}: {'; '.join(problems[:LISTED_PROBLEMS])}{more}")
+        raise CheckpointError(f"checkpoint {folder}: {list_problems(problems)}")
 
 
 def _read_file(folder: Path, name: str, shape: tuple[int, ...]) -> Tensor:

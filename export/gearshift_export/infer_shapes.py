@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
 from gearshift.errors import CheckpointError
 from gearshift.graph import TaskKind
+from gearshift.graph.card import CHANNELS_OF_KIND
 from gearshift_export.config import DecoderConfig, ModelConfig, Routing, TaskConfig
 from gearshift_export.recipe import Recipe, TaskRecipe
 
 BLOCK = "backbone.blocks."
 GATE = BLOCK + "1.mlp.gate."
-
-_CHANNELS_OF_KIND = {
-    TaskKind.DEPTH: 1,
-    TaskKind.NORMALS: 3,
-    TaskKind.PROBABILITY: 1,
-}
 
 
 def infer_config(state: Mapping[str, Tensor], recipe: Recipe, source: str) -> ModelConfig:
@@ -35,38 +31,51 @@ def infer_config(state: Mapping[str, Tensor], recipe: Recipe, source: str) -> Mo
     routing = _routing(state, recipe, source)
     gate = GATE + ("0.w_gate" if routing is Routing.MULTI_GATE else "w_gate")
     width, _, patch_size, _ = shapes.of("backbone.patch_embed.proj.weight", "(width, 3, P, P)")
-    _check_positions(shapes, recipe, patch_size, source)
+    _, tokens, _ = shapes.of("backbone.pos_embed", "(1, tokens, width)")
+    check_positions("backbone.pos_embed", tokens, patch_size, recipe, source)
     task_embedding = 0
     if routing is Routing.TASK_CONDITIONED:
         key = "backbone.gate_task_represent.fc1.weight"
         task_embedding, tasks = shapes.of(key, "(task embedding, tasks)")
         _check_task_count(f"{key} knows {tasks} tasks", tasks, recipe, source)
     decoder, channels = _decoders(shapes, state, recipe, source)
+    return make_config(
+        recipe,
+        source,
+        patch_size=patch_size,
+        width=width,
+        depth=_depth(state, source),
+        dense_hidden=shapes.of(BLOCK + "0.mlp.fc1.weight", "(hidden, width)")[0],
+        # The router knows all experts; a lone shard holds only its share of their weights.
+        experts=shapes.of(gate, "(width, experts)")[1],
+        expert_hidden=shapes.of(BLOCK + "1.mlp.experts.htoh4.weight", "(experts, hidden, width)")[
+            1
+        ],
+        tasks=tuple(
+            TaskConfig(task.name, count) for task, count in zip(recipe.tasks, channels, strict=True)
+        ),
+        routing=routing,
+        task_embedding=task_embedding,
+        decoder=decoder,
+    )
+
+
+def make_config(recipe: Recipe, source: str, **inferred: Any) -> ModelConfig:
+    """The configuration of what the recipe says and of what was `inferred` from a checkpoint.
+
+    Raises:
+        CheckpointError: the two together cannot be a model.
+    """
     try:
         return ModelConfig(
             image_height=recipe.image_height,
             image_width=recipe.image_width,
-            patch_size=patch_size,
-            width=width,
             heads=recipe.heads,
-            depth=_depth(state, source),
-            dense_hidden=shapes.of(BLOCK + "0.mlp.fc1.weight", "(hidden, width)")[0],
-            # The router knows all experts; a lone shard holds only its share of their weights.
-            experts=shapes.of(gate, "(width, experts)")[1],
-            expert_hidden=shapes.of(
-                BLOCK + "1.mlp.experts.htoh4.weight", "(experts, hidden, width)"
-            )[1],
             top_k=recipe.top_k,
-            tasks=tuple(
-                TaskConfig(task.name, count)
-                for task, count in zip(recipe.tasks, channels, strict=True)
-            ),
-            routing=routing,
             gate_input_ahead=recipe.gate_input_ahead,
-            task_embedding=task_embedding,
             experts_per_task=recipe.experts_per_task,
             prune_scores=recipe.prune_scores,
-            decoder=decoder,
+            **inferred,
         )
     except ValueError as error:
         raise CheckpointError(f"checkpoint {source} with recipe {recipe.name}: {error}") from None
@@ -129,12 +138,12 @@ def _check_task_count(fact: str, count: int, recipe: Recipe, source: str) -> Non
         )
 
 
-def _check_positions(shapes: _Shapes, recipe: Recipe, patch_size: int, source: str) -> None:
-    _, tokens, _ = shapes.of("backbone.pos_embed", "(1, tokens, width)")
+def check_positions(name: str, tokens: int, patch_size: int, recipe: Recipe, source: str) -> None:
+    """Raises CheckpointError: the positions called `name` are not those of the recipe's image."""
     rows, columns = recipe.image_height // patch_size, recipe.image_width // patch_size
     if tokens != rows * columns + 1:
         raise CheckpointError(
-            f"checkpoint {source}: backbone.pos_embed holds {tokens} tokens, but image_height "
+            f"checkpoint {source}: {name} holds {tokens} tokens, but image_height "
             f"{recipe.image_height} and image_width {recipe.image_width} of recipe {recipe.name} "
             f"make {rows * columns + 1} with patches of {patch_size}"
         )
@@ -192,7 +201,7 @@ def _check_channels(task: TaskRecipe, found: int, recipe: Recipe, source: str) -
     expectations = (
         (task.channels, "its channels are"),
         (len(task.labels) or None, "the number of its labels is"),
-        (_CHANNELS_OF_KIND.get(task.kind), f"kind {task.kind} has"),
+        (CHANNELS_OF_KIND.get(task.kind), f"kind {task.kind} has"),
     )
     for expected, why in expectations:
         if expected not in (None, found):

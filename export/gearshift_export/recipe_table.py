@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from gearshift.errors import CheckpointError
+from gearshift.graph.brief import brief
 
 _REQUIRED = object()
 
@@ -44,7 +45,7 @@ class Table:
             return default
         value = self.values[key]
         if not expected.passes(value):
-            raise self._error(key, f"is {_short(value)}", expected.words)
+            raise self._error(key, f"is {brief(value)}", expected.words)
         return value
 
     def table(self, key: str) -> Table:
@@ -66,8 +67,8 @@ class Table:
         """Raises CheckpointError for a key that nothing took."""
         for key, value in self.values.items():
             if key not in self.taken:
-                title = key if key.isidentifier() else _short(key)
-                raise self._error(title, f"({_short(value)}) is unknown", ", ".join(self.taken))
+                title = key if key.isidentifier() else brief(key)
+                raise self._error(title, f"({brief(value)}) is unknown", ", ".join(self.taken))
 
     def _error(self, key: str, problem: str, words: str) -> CheckpointError:
         return CheckpointError(f"recipe {self.file}: {self.where}{key} {problem}, expected {words}")
@@ -81,14 +82,6 @@ def one_of(choices: type[StrEnum]) -> Expectation:
 def triple(values: Sequence[float]) -> tuple[float, float, float]:
     red, green, blue = values
     return float(red), float(green), float(blue)
-
-
-def _short(value: object) -> str:
-    try:
-        text = repr(value)
-    except (ValueError, RecursionError):  # a number of thousands of digits, tables without end
-        text = type(value).__name__
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _is_whole(value: object) -> bool:

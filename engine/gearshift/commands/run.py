@@ -142,12 +142,14 @@ def _picture(image: Image.Image, results: dict[str, Result]) -> Image.Image:
     """One task: its picture at the image's size. Several: a sheet with the image first."""
     from PIL import Image
 
+    from gearshift.graph import TaskKind
     from gearshift.sheet import Panel, sheet
 
     if len(results) == 1:
         (result,) = results.values()
         # Colours of labels must not mix; everything else may be smooth.
-        method = Image.Resampling.NEAREST if result.task.labels else Image.Resampling.BICUBIC
+        are_labels = result.task.kind is TaskKind.SEGMENTATION
+        method = Image.Resampling.NEAREST if are_labels else Image.Resampling.BICUBIC
         return result.picture().resize(image.size, method)
     panels = [Panel("image", image)]
     for task, result in results.items():

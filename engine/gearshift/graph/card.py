@@ -25,6 +25,10 @@ class TaskKind(StrEnum):
     """The encoder's tokens (T, D), from a model without decoders."""
 
 
+CHANNELS_OF_KIND = {TaskKind.DEPTH: 1, TaskKind.NORMALS: 3, TaskKind.PROBABILITY: 1}
+"""Kinds whose meaning fixes the number of output channels."""
+
+
 @dataclass(frozen=True)
 class TaskCard:
     """One task; the tasks' order is the routers' order."""

@@ -10,14 +10,19 @@ from typing import Any
 import tomli_w
 
 from gearshift.errors import ArtifactError
-from gearshift.graph.card import FORMAT_VERSION, Card, Preprocessing, TaskCard, TaskKind
+from gearshift.graph.card import (
+    CHANNELS_OF_KIND,
+    FORMAT_VERSION,
+    Card,
+    Preprocessing,
+    TaskCard,
+    TaskKind,
+)
 from gearshift.graph.layout import MODEL_FILE, WEIGHTS_FILE
 from gearshift.graph.table_reader import TableReader
 
 _LEAST_DIVISOR = 1e-6
 """Less is no picture's spread, and would in the end be a division by zero."""
-
-_CHANNELS = {TaskKind.DEPTH: 1, TaskKind.NORMALS: 3, TaskKind.PROBABILITY: 1}
 
 
 @dataclass(frozen=True)
@@ -135,7 +140,7 @@ def _task(reader: TableReader) -> TaskCard:
         threshold=reader.number("threshold", TaskCard.threshold),
     )
     reader.finish()
-    wanted = _CHANNELS.get(kind, task.channels)
+    wanted = CHANNELS_OF_KIND.get(kind, task.channels)
     if task.channels != wanted:
         raise ArtifactError(f"{reader.where}channels is {task.channels}; {kind} has {wanted}")
     for field, count in (("labels", len(task.labels)), ("colours", len(task.colours))):

@@ -82,10 +82,6 @@ def _run_task(
     return np.concatenate(outputs), (counts / counts.sum(1, keepdims=True)).tolist()
 
 
-def _sigmoid(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * x)), np.float32)
-
-
 def evaluate(model: MultiTaskModel, folder: Path, training: SceneArrays) -> Evaluation:
     """Run every task over the test rooms; the edge threshold is chosen on validation rooms."""
     model.eval()
@@ -94,7 +90,9 @@ def evaluate(model: MultiTaskModel, folder: Path, training: SceneArrays) -> Eval
     test = render_split(folder, "test", TEST_SCENES, processes)
     index = {task.name: i for i, task in enumerate(model.config.tasks)}
     logits, _ = _run_task(model, validation, index["edge"])
-    threshold, _ = best_edge_threshold(_sigmoid(logits[:, 0]), validation.edges)
+    threshold, _ = best_edge_threshold(
+        torch.from_numpy(logits[:, 0]).sigmoid().numpy(), validation.edges
+    )
     raw, share = {}, {}
     for name, task in index.items():
         raw[name], share[name] = _run_task(model, test, task)
@@ -102,7 +100,7 @@ def evaluate(model: MultiTaskModel, folder: Path, training: SceneArrays) -> Eval
         labels=raw["semseg"].argmax(1),
         depth=raw["depth"][:, 0],
         normals=raw["normals"].transpose(0, 2, 3, 1),
-        edges=_sigmoid(raw["edge"][:, 0]) >= threshold,
+        edges=torch.from_numpy(raw["edge"][:, 0]).sigmoid().numpy() >= threshold,
     )
     return Evaluation(
         figures=score(predictions, test),
