@@ -5,8 +5,9 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
+from gearshift_export.demo.batches import MEAN, STANDARD_DEVIATION
 from gearshift_export.demo.scenes import CLASS_COLOURS, CLASSES
-from gearshift_export.demo.train import DEMO_CONFIG, MEAN, STANDARD_DEVIATION
+from gearshift_export.demo.train import DEMO_CONFIG
 from gearshift_export.recipe import load_recipe
 
 ROOT = Path(__file__).parents[1]

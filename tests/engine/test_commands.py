@@ -14,7 +14,8 @@ from PIL import Image
 
 from gearshift.commands import info, run
 from gearshift.errors import InputError
-from gearshift.graph import Graph, write_artifact
+from gearshift.graph import Graph, TaskCard, TaskKind, write_artifact
+from gearshift.results import SegmentationResult, make_result
 
 GOOD_SHARE = {"rooms": [[0.5, 0.25, 0.25, 0.0, 0.0]] * 2}
 
@@ -67,3 +68,15 @@ def test_where_no_picture_can_be_written_nothing_runs(
     arguments = argparse.Namespace(image=picture, output=tmp_path / output)
     with pytest.raises(InputError, match=f"{output} .*folder"):
         run.run(arguments)
+
+
+@pytest.mark.parametrize("labels", [("floor", "wall"), ()])
+def test_colours_of_labels_never_mix(labels: tuple[str, ...]) -> None:
+    task = TaskCard("rooms", TaskKind.SEGMENTATION, 2, labels)
+    logits = np.random.default_rng(0).normal(size=(1, 2, 8, 8)).astype(np.float32)
+    result = make_result(logits, task)
+    assert isinstance(result, SegmentationResult)
+    picture = run._picture(Image.new("RGB", (37, 29)), {"rooms": result})
+    assert picture.size == (37, 29)
+    shown = set(map(tuple, np.asarray(picture).reshape(-1, 3).tolist()))
+    assert shown == set(map(tuple, result.colours.tolist()))

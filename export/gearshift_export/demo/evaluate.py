@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from gearshift_export.demo.batches import normalise, unit_range
 from gearshift_export.demo.dataset import SceneArrays, render_split
 from gearshift_export.demo.metrics import (
     Predictions,
@@ -19,7 +20,6 @@ from gearshift_export.demo.metrics import (
     best_edge_threshold,
     score,
 )
-from gearshift_export.demo.train import normalise, unit_range
 from gearshift_export.model import MultiTaskModel
 
 TEST_SCENES = 1000

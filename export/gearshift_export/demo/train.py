@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from gearshift.errors import InputError
 from gearshift_export.config import DecoderConfig, ModelConfig, Routing, TaskConfig
-from gearshift_export.demo.dataset import SIZE, SceneArrays, render_split
+from gearshift_export.demo.batches import BATCH, batches
+from gearshift_export.demo.dataset import SIZE, render_split
 from gearshift_export.demo.losses import TASK_LOSSES, routing_loss
 from gearshift_export.demo.scenes import CLASSES
 from gearshift_export.model import MultiTaskModel
@@ -44,27 +43,10 @@ DEMO_CONFIG = ModelConfig(
 )
 """Tasks stand in M3ViT's gate order: semseg, human_parts, sal, normals, edge, depth."""
 
-MEAN = (0.485, 0.456, 0.406)
-STANDARD_DEVIATION = (0.229, 0.224, 0.225)
-
-
-def unit_range(image: NDArray[np.uint8]) -> Tensor:
-    """uint8 (N, H, W, 3) -> float32 (N, 3, H, W) in 0..1."""
-    return torch.from_numpy(image).permute(0, 3, 1, 2).float() / 255.0
-
-
-def normalise(image: Tensor) -> Tensor:
-    """float32 (N, 3, H, W) in 0..1 -> as the network wants it."""
-    mean, deviation = (
-        torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STANDARD_DEVIATION)
-    )
-    return (image - mean) / deviation
-
-
-BATCH = 32
-"""Pictures a step; a quarter of them for each task."""
 SAVE_EVERY = 250
 AVERAGE_DECAY = 0.998
+MAY_CHANGE = ("steps", "decay_share")
+"""Options that a resumed run may have otherwise."""
 
 
 @dataclass(frozen=True)
@@ -88,56 +70,6 @@ class TrainOptions:
         decay_steps = max(int(self.steps * self.decay_share), 1)
         left = (self.steps - step) / decay_steps
         return self.learning_rate * min((step + 1) / self.warmup, 1.0, max(left, 0.0))
-
-
-def _augment(image: Tensor, random: np.random.Generator) -> Tensor:
-    """Exposure, contrast, colour cast, a little blur and noise: float (N, 3, H, W) in 0..1."""
-    count = len(image)
-
-    def uniform(low: float, high: float, channels: int = 1) -> Tensor:
-        values = random.uniform(low, high, (count, channels, 1, 1))
-        return torch.from_numpy(values.astype(np.float32))
-
-    image = image.pow(uniform(0.7, 1.4)) * uniform(0.75, 1.25) * uniform(0.9, 1.1, 3)
-    grey = image.mean(1, keepdim=True)
-    image = grey + (image - grey) * uniform(0.6, 1.3)
-    soft = F.avg_pool2d(F.pad(image, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
-    image = torch.lerp(image, soft, uniform(0.0, 0.8))
-    noise = torch.from_numpy(random.standard_normal(image.shape, dtype=np.float32))
-    return (image + uniform(0.0, 0.03) * noise).clamp(0.0, 1.0)
-
-
-def _batches(
-    scenes: SceneArrays, options: TrainOptions, first_step: int
-) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-    """Normalised images (N, 3, H, W) and targets of steps first_step ... steps - 1.
-
-    Everything random comes from (seed, epoch) and (seed, step): a resumed run sees the same data.
-    """
-    per_epoch = len(scenes) // BATCH
-    for step in range(first_step, options.steps):
-        epoch, place = divmod(step, per_epoch)
-        order = np.random.default_rng((options.seed, 1, epoch)).permutation(len(scenes))
-        chosen = order[place * BATCH : (place + 1) * BATCH]
-        random = np.random.default_rng((options.seed, 2, step))
-        flip = torch.from_numpy(random.random(BATCH) < 0.5)
-        image = unit_range(scenes.image[chosen])
-        normals = torch.from_numpy(scenes.normals[chosen]).permute(0, 3, 1, 2).float()
-        mirrored = F.normalize(normals, dim=1) * torch.tensor([-1.0, 1.0, 1.0]).view(1, 3, 1, 1)
-        targets = {
-            "semseg": torch.from_numpy(scenes.labels[chosen]).long(),
-            "depth": torch.from_numpy(scenes.depth[chosen]).float(),
-            "edge": torch.from_numpy(scenes.edges[chosen]).float(),
-        }
-        targets = {name: _flip(value, value, flip) for name, value in targets.items()}
-        targets["normals"] = _flip(F.normalize(normals, dim=1), mirrored, flip)
-        image = _augment(_flip(image, image, flip), random)
-        yield normalise(image), targets
-
-
-def _flip(plain: Tensor, mirrored: Tensor, flip: Tensor) -> Tensor:
-    shape = (-1,) + (1,) * (plain.ndim - 1)
-    return torch.where(flip.view(shape), mirrored.flip(-1), plain)
 
 
 def _loss(
@@ -169,9 +101,6 @@ def _wave_positions(model: MultiTaskModel) -> Tensor:
     angles = [axis.flatten().unsqueeze(1) * frequencies for axis in (row, column)]
     waves = torch.cat([f(angle) for angle in angles for f in (torch.sin, torch.cos)], dim=1)
     return 0.3 * F.pad(waves, (0, 0, 1, 0)).unsqueeze(0)
-
-
-_MAY_CHANGE = ("steps", "decay_share")
 
 
 def _parameter_groups(model: MultiTaskModel, weight_decay: float) -> list[dict[str, object]]:
@@ -227,7 +156,7 @@ class _Run:
     def load(self, path: Path) -> None:
         """Raises InputError when the saved run was another one."""
         state = torch.load(path, weights_only=True)
-        fixed = {k: v for k, v in asdict(self.options).items() if k not in _MAY_CHANGE}
+        fixed = {k: v for k, v in asdict(self.options).items() if k not in MAY_CHANGE}
         changed = {k: state["options"][k] for k, v in fixed.items() if state["options"][k] != v}
         if changed:
             raise InputError(f"{path} is of a run with {changed}: ask for the same, or delete it")
@@ -272,7 +201,7 @@ def train(folder: Path, options: TrainOptions) -> Path:
     if state_file.exists():
         run.load(state_file)
     progress = tqdm(total=options.steps, initial=run.step, unit="step", desc="training")
-    for image, targets in _batches(scenes, options, run.step):
+    for image, targets in batches(scenes, options.seed, range(run.step, options.steps)):
         parts = run.advance(image, targets)
         progress.update()
         progress.set_postfix({name: f"{value:.3f}" for name, value in parts.items()})

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .geometry import Placement, Shape, Vector
-from .textures import Colour, Texture
+from gearshift_export.demo.scenes.geometry import Placement, Shape, Vector
+from gearshift_export.demo.scenes.textures import Colour, Texture
 
 CLASSES: tuple[str, ...] = (
     "wall",

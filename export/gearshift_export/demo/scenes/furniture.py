@@ -7,10 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .elements import CLASSES, SHAPE_LABELS, SHAPES, Camera, Solid, view_direction
-from .geometry import Placement, Shape, Vector
-from .palette import pale, salt, timber, vivid
-from .textures import Texture
+from gearshift_export.demo.scenes.elements import (
+    CLASSES,
+    SHAPE_LABELS,
+    SHAPES,
+    Camera,
+    Solid,
+    view_direction,
+)
+from gearshift_export.demo.scenes.geometry import Placement, Shape, Vector
+from gearshift_export.demo.scenes.palette import pale, salt, timber, vivid
+from gearshift_export.demo.scenes.textures import Texture
 
 
 class Furnisher:

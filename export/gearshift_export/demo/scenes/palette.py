@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from .textures import Colour
+from gearshift_export.demo.scenes.textures import Colour
 
 
 def vivid(rng: np.random.Generator) -> Colour:

@@ -7,8 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .elements import CEILING, CLASSES, FLOOR, Camera, Light, Panel, Room
-from .geometry import (
+from gearshift_export.demo.scenes.elements import (
+    CEILING,
+    CLASSES,
+    FLOOR,
+    Camera,
+    Light,
+    Panel,
+    Room,
+)
+from gearshift_export.demo.scenes.geometry import (
     BoolArray,
     FloatArray,
     IntArray,
@@ -20,8 +28,13 @@ from .geometry import (
     hit_solid,
     patch_of,
 )
-from .room import describe_room
-from .textures import as_column, colour_of, picture_colour, window_colour
+from gearshift_export.demo.scenes.room import describe_room
+from gearshift_export.demo.scenes.textures import (
+    as_column,
+    colour_of,
+    picture_colour,
+    window_colour,
+)
 
 _FACE_LABELS = tuple(
     CLASSES.index({FLOOR: "floor", CEILING: "ceiling"}.get(face, "wall")) for face in range(6)

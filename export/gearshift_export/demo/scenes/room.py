@@ -10,10 +10,18 @@ import math
 
 import numpy as np
 
-from .elements import CLASSES, FLOOR, Camera, Light, Panel, Room, view_direction
-from .furniture import Furnisher
-from .palette import linear, pale, salt, scaled, timber, vivid
-from .textures import Texture
+from gearshift_export.demo.scenes.elements import (
+    CLASSES,
+    FLOOR,
+    Camera,
+    Light,
+    Panel,
+    Room,
+    view_direction,
+)
+from gearshift_export.demo.scenes.furniture import Furnisher
+from gearshift_export.demo.scenes.palette import linear, pale, salt, scaled, timber, vivid
+from gearshift_export.demo.scenes.textures import Texture
 
 
 def describe_room(seed: int) -> Room:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .geometry import FloatArray
+from gearshift_export.demo.scenes.geometry import FloatArray
 
 Colour = tuple[float, float, float]
 Pattern = Callable[[FloatArray, FloatArray, int], FloatArray]
