@@ -1,0 +1,169 @@
+"""x W^T + b, with what stands before and after it in a block fused into the same launch.
+
+Before: the LayerNorm of x. After: bias, GELU, and the residual that the result is added to.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from gearshift_kernels.triton.gelu import gelu_exact, gelu_table
+from gearshift_kernels.triton.launch import (
+    TRITON_DTYPE,
+    Device,
+    Launch,
+    cdiv,
+    require,
+    require_rows,
+)
+from gearshift_kernels.triton.norm import Norm
+from gearshift_kernels.triton.numerics import operand, row_statistics
+from gearshift_kernels.triton.quantise import Weight, product_dtype, scale_of, values_of
+from gearshift_kernels.triton.tiles import product_tiles
+
+GROUP = tl.constexpr(8)
+"""Blocks of rows that share a block of columns while it is in the L2 cache."""
+
+
+@triton.jit
+def linear_kernel(
+    x,
+    weight,
+    weight_scale,
+    bias,
+    norm_scale,
+    norm_bias,
+    residual,
+    gelu_deltas,
+    out,
+    rows,
+    columns,
+    inner,
+    x_stride,
+    weight_stride,
+    residual_stride,
+    out_stride,
+    epsilon,
+    GELU: tl.constexpr,
+    DTYPE: tl.constexpr,
+    PRECISION: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+):
+    block_m, block_n = _grouped(tl.program_id(0), rows, columns, BLOCK_M, BLOCK_N)
+    m = (block_m * BLOCK_M + tl.arange(0, BLOCK_M))[:, None]
+    n = (block_n * BLOCK_N + tl.arange(0, BLOCK_N))[None, :]
+    is_row, is_column = m < rows, n < columns
+    x_row = x + m.to(tl.int64) * x_stride
+    weight_row = weight + n.to(tl.int64) * weight_stride
+    if norm_scale is not None:
+        mean, deviation = row_statistics(x_row, is_row, inner, epsilon, BLOCK_K)
+    total = tl.zeros([BLOCK_M, BLOCK_N], tl.float32)
+    for start in range(0, inner, BLOCK_K):
+        k = start + tl.arange(0, BLOCK_K)
+        is_inner = k < inner
+        a = tl.load(x_row + k[None, :], mask=is_row & is_inner[None, :], other=0.0)
+        if norm_scale is not None:
+            gain = tl.load(norm_scale + k, mask=is_inner, other=0.0)
+            shift = tl.load(norm_bias + k, mask=is_inner, other=0.0)
+            a = (a.to(tl.float32) - mean[:, None]) * deviation[:, None] * gain[None, :]
+            a += shift[None, :]
+        b = tl.load(weight_row + k[:, None], mask=is_column & is_inner[:, None], other=0.0)
+        total = tl.dot(operand(a.to(DTYPE)), operand(b.to(DTYPE)), total, input_precision=PRECISION)
+    if weight_scale is not None:
+        total *= tl.load(weight_scale + n, mask=is_column, other=0.0)
+    if bias is not None:
+        total += tl.load(bias + n, mask=is_column, other=0.0)
+    if GELU:
+        total = gelu_exact(total) if gelu_deltas is None else gelu_table(total, gelu_deltas)
+    is_inside = is_row & is_column
+    if residual is not None:
+        place = residual + m.to(tl.int64) * residual_stride + n
+        total += tl.load(place, mask=is_inside, other=0.0).to(tl.float32)
+    place = out + m.to(tl.int64) * out_stride + n
+    tl.store(place, total.to(out.dtype.element_ty), mask=is_inside)
+
+
+@triton.jit
+def _grouped(program, rows, columns, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr):
+    """Block of rows and block of columns of a program: GROUP blocks of rows go down a column
+    before the next column, so that what they read stays in the L2 cache."""
+    across = tl.cdiv(columns, BLOCK_N)
+    group = program // (GROUP * across)
+    first = group * GROUP
+    height = tl.minimum(tl.cdiv(rows, BLOCK_M) - first, GROUP)
+    inside = program % (GROUP * across)
+    return first + inside % height, inside // height
+
+
+def linear(
+    device: Device,
+    x: Tensor,
+    weight: Weight,
+    out: Tensor,
+    *,
+    bias: Tensor | None = None,
+    norm: Norm | None = None,
+    gelu: bool = False,
+    gelu_deltas: Tensor | None = None,
+    residual: Tensor | None = None,
+) -> Launch:
+    """out = residual + gelu(norm(x) weight^T + bias); every part but the product may be absent.
+
+    Args:
+        x: (M, K) float; its rows may be any distance apart, as those of `residual` and `out`.
+        weight: (N, K); its dtype is that of the products, whose sums are float32.
+        out: (M, N) float; may be `residual`.
+        bias: float32 (N).
+        norm: the LayerNorm of x before the product, in float32, width K.
+        gelu: apply GELU; the exact erf form unless `gelu_deltas` is given.
+        gelu_deltas: float32 table, see `gearshift_kernels.approximations.gelu_deltas`.
+        residual: (M, N) float.
+
+    Raises:
+        ValueError: shapes or strides do not fit.
+    """
+    values = values_of(weight)
+    (rows, inner), columns = x.shape, values.shape[0]
+    require_rows("x", x, None, None)
+    require_rows("weight", values, columns, inner)
+    require_rows("out", out, rows, columns)
+    if residual is not None:
+        require_rows("residual", residual, rows, columns)
+    require(bias is None or bias.shape == (columns,), f"bias is not ({columns},)")
+    require(norm is None or norm.scale.shape == (inner,), f"norm is not of width {inner}")
+    dtype = product_dtype(weight)
+    key = f"linear {rows}x{columns}x{inner} {values.dtype} {'norm' if norm else 'plain'}"
+    return Launch(
+        key=key,
+        kernel=linear_kernel,
+        grid=lambda b: (cdiv(rows, b["BLOCK_M"]) * cdiv(columns, b["BLOCK_N"]),),
+        arguments={
+            "x": x,
+            "weight": values,
+            "weight_scale": scale_of(weight),
+            "bias": bias,
+            "norm_scale": norm.scale if norm else None,
+            "norm_bias": norm.bias if norm else None,
+            "residual": residual,
+            "gelu_deltas": gelu_deltas if gelu else None,
+            "out": out,
+            "rows": rows,
+            "columns": columns,
+            "inner": inner,
+            "x_stride": x.stride(0),
+            "weight_stride": values.stride(0),
+            "residual_stride": residual.stride(0) if residual is not None else 0,
+            "out_stride": out.stride(0),
+            "epsilon": norm.epsilon if norm else 0.0,
+        },
+        constants={
+            "GELU": gelu,
+            "DTYPE": TRITON_DTYPE[dtype],
+            "PRECISION": device.product_precision,
+        },
+        tiles=device.tuned.get(key) or product_tiles(device, rows, columns, inner, dtype),
+    )

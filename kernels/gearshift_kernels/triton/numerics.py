@@ -1,0 +1,47 @@
+"""Device functions that several kernels share."""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from gearshift_kernels.triton.launch import is_interpreted
+
+INTERPRETED = tl.constexpr(is_interpreted())
+
+
+@triton.jit
+def operand(x):
+    """An operand of a matrix product.
+
+    The interpreter holds bfloat16 as bits and computes garbage with it, so that there operands
+    are widened; the product of two bfloat16 or float16 numbers is exact in float32, as it is on a
+    tensor core.
+    """
+    if INTERPRETED:
+        x = x.to(tl.float32)
+    return x
+
+
+@triton.jit
+def row_statistics(x, is_row, columns, epsilon, BLOCK_K: tl.constexpr):
+    """Mean and 1 / sqrt(variance + epsilon) of rows; `x` points to their first elements (M, 1).
+
+    One pass in float32, chunk by chunk: mean and sum of squared distances of two parts merge as
+    in Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample
+    variances" (1979), which loses nothing when the mean is far from zero.
+    """
+    mean = tl.sum(tl.where(is_row, 0.0, 0.0), 1)
+    squares = mean
+    for start in range(0, columns, BLOCK_K):
+        k = start + tl.arange(0, BLOCK_K)[None, :]
+        is_column = k < columns
+        chunk = tl.load(x + k, mask=is_row & is_column, other=0.0).to(tl.float32)
+        count = tl.minimum(columns - start, BLOCK_K).to(tl.float32)
+        chunk_mean = tl.sum(chunk, 1) / count
+        centred = tl.where(is_column, chunk - chunk_mean[:, None], 0.0)
+        step = chunk_mean - mean
+        share = count / (start + count)
+        mean += step * share
+        squares += tl.sum(centred * centred, 1) + step * step * share * start
+    return mean, 1.0 / tl.sqrt(squares / columns + epsilon)
