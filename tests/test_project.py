@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 
 def test_each_top_folder_holds_one_package_and_shadows_nothing() -> None:
     for folder, package in {
+        "bench": "gearshift_bench",
         "engine": "gearshift",
         "export": "gearshift_export",
         "kernels": "gearshift_kernels",

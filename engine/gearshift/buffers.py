@@ -10,7 +10,7 @@ from gearshift.program import Step
 ALIGNMENT = 64
 """Bytes: a cache line, and the widest vector register."""
 
-IN_PLACE = frozenset({"add"})
+IN_PLACE = frozenset({"add", "linear_add", "combine_add"})
 """Kernels whose output may overwrite their first input when nobody reads that input later."""
 
 

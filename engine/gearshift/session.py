@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from threading import Lock
 from typing import get_args
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gearshift.backends import (
+    Approximation,
     Backend,
     Compiled,
     Options,
@@ -19,6 +21,7 @@ from gearshift.backends import (
     load_backend,
 )
 from gearshift.errors import BackendError, InputError
+from gearshift.experts import parse_memory
 from gearshift.graph import read_artifact, verify_artifact
 from gearshift.graph.card import Card
 from gearshift.graph.graph import Graph
@@ -46,10 +49,14 @@ class Session:
 
     Args:
         model: a folder `NAME.gs`, or a known name such as `demo`.
-        backend: `torch`, `onnxruntime`, another installed one, or `auto`: what the environment
-            variable GEARSHIFT_BACKEND says, else torch if installed, else onnxruntime.
-        precision: of the matrix products, `float32` or, where backend and CPU have it, `bfloat16`.
+        backend: `torch`, `onnxruntime`, `triton`, another installed one, or `auto`: what the
+            environment variable GEARSHIFT_BACKEND says, else torch if installed, else onnxruntime.
+        precision: of the matrix products: `float32`, and where backend and hardware have it
+            `float16`, `bfloat16`, or weights in `int8` or `float8`.
         threads: threads of one operator for the time of a run; None leaves the backend's setting.
+        memory: fast memory for the experts' weights, as bytes or such as `"64MB"`; the experts
+            that do not fit are moved in while others compute. None keeps all of them there.
+        approximate: of `gelu` and `softmax`, what may be computed approximately.
 
     Raises:
         ArtifactError: no such model, or a damaged one (on opening, or at the first run when it
@@ -64,6 +71,8 @@ class Session:
         backend: str = "auto",
         precision: Precision = "float32",
         threads: int | None = None,
+        memory: str | int | None = None,
+        approximate: Iterable[Approximation] = (),
     ) -> None:
         if precision not in get_args(Precision):
             known = ", ".join(get_args(Precision))
@@ -72,10 +81,15 @@ class Session:
             raise InputError(
                 f"threads {threads!r}: give at least 1, at most {MOST_THREADS}, or None"
             )
+        budget = None if memory is None else parse_memory(memory)
+        approximations = frozenset(approximate)
+        if unknown := approximations - set(get_args(Approximation)):
+            known = " and ".join(get_args(Approximation))
+            raise InputError(f"nothing approximates {sorted(unknown)[0]!r}: {known} are known")
         # The backend opens files at the first run, when the process may stand in another folder.
         self.model = find_model(model).absolute()
         self.backend = choose_backend(backend)
-        self._options = Options(self.model, precision, threads)
+        self._options = Options(self.model, precision, threads, budget, approximations)
         self._graph: Graph = read_artifact(self.model)
         self._weights = WeightStore(self._graph.weights)
         self._loaded: Backend | None = None

@@ -170,7 +170,7 @@ def test_damaged_weights_are_found_at_the_first_run(artifact: Path, tmp_path: Pa
     ("options", "error", "message"),
     [
         ({"backend": "abacus"}, BackendError, "unknown backend 'abacus'"),
-        ({"precision": "float8"}, InputError, "precision 'float8' is not known"),
+        ({"precision": "float7"}, InputError, "precision 'float7' is not known"),
         ({"threads": 0}, InputError, "threads 0: give at least 1"),
         ({"threads": 10**9}, InputError, "threads 1000000000: give at least 1, at most 1024"),
         ({"threads": 1.5}, InputError, "threads 1.5: give at least 1"),

@@ -22,8 +22,15 @@ VARIABLE = "GEARSHIFT_BACKEND"
 """Environment variable: the backend that `auto` means."""
 AUTOMATIC = ("torch", "onnxruntime")
 """What `auto` means otherwise: the first of these whose package is installed."""
+INSTALLED_BY = {"torch": "torch", "onnxruntime": "onnxruntime", "triton": "'gearshift[gpu]'"}
+"""What pip installs to bring the package of a backend, which has the backend's name."""
 
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "float16", "bfloat16", "int8", "float8"]
+"""Of the operands of matrix products. In int8 and float8 (e4m3) it is the weights that are kept in
+one byte, with a scale for every output channel; the products then run in bfloat16."""
+
+Approximation = Literal["gelu", "softmax"]
+"""What may be computed approximately when asked: see `gearshift_kernels.approximations`."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,9 @@ class Options:
     """Of the matrix products; the router, the norms and the residual stream stay float32."""
     threads: int | None = None
     """Threads of one operator, or None for the backend's own choice."""
+    memory: int | None = None
+    """Bytes of fast memory for the experts' weights, or None to keep all of them there."""
+    approximate: frozenset[Approximation] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,10 @@ class Stats:
     """By node: how many tokens each of its experts had. Its sum is tokens x top_k."""
     weight_bytes: int | None = None
     """Bytes of weights read, in the precision of the run: of the experts only the chosen ones."""
+    moved_bytes: int | None = None
+    """Bytes of experts' weights that the run moved into fast memory."""
+    activation_bytes: int | None = None
+    """Memory of the backend's arena: the largest sum of activations alive at a time."""
 
 
 class Compiled(Protocol):
@@ -98,7 +112,7 @@ def choose_backend(name: str = "auto") -> str:
         _entry(name)
     except BackendError as error:
         raise BackendError(f"{VARIABLE}: {error}" if asked else str(error)) from None
-    if name in AUTOMATIC and find_spec(name) is None:
+    if name in INSTALLED_BY and find_spec(name) is None:
         raise BackendError(_not_installed(name, name))
     return name
 
@@ -117,6 +131,32 @@ def load_backend(name: str, options: Options) -> Backend:
     return open_backend(options)
 
 
+def refuse_options(
+    backend: str, options: Options, precisions: tuple[Precision, ...] = ("float32",)
+) -> None:
+    """For a backend without a memory budget and without approximations.
+
+    Raises:
+        BackendError: an option asks for what this backend does not do.
+    """
+    if options.precision not in precisions:
+        known = " or ".join(precisions)
+        raise BackendError(
+            f"backend {backend} runs {known} only, not {options.precision}: choose another "
+            "backend or precision"
+        )
+    if options.memory is not None:
+        raise BackendError(
+            f"backend {backend} keeps all experts in memory and takes no budget: "
+            "choose backend triton or leave memory out"
+        )
+    if options.approximate:
+        raise BackendError(
+            f"backend {backend} approximates nothing, but was asked for "
+            f"{', '.join(sorted(options.approximate))}: choose backend triton or leave it out"
+        )
+
+
 def _first_installed() -> str:
     for name in AUTOMATIC:
         if find_spec(name) is not None:
@@ -133,4 +173,5 @@ def _entry(name: str) -> EntryPoint:
 
 
 def _not_installed(name: str, package: str) -> str:
-    return f"backend {name} needs the package {package}, which is missing: pip install {package}"
+    remedy = INSTALLED_BY.get(name, package)
+    return f"backend {name} needs the package {package}, which is missing: pip install {remedy}"

@@ -11,8 +11,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from gearshift.backends import Options, Stats
-from gearshift.errors import BackendError
+from gearshift.backends import Options, Stats, refuse_options
 from gearshift.graph.graph import IMAGE, TASK
 from gearshift.program import Program
 
@@ -23,11 +22,7 @@ class OnnxRuntimeBackend:
     """One `InferenceSession` over `model.onnx`, made at the first compile."""
 
     def __init__(self, options: Options) -> None:
-        if options.precision != "float32":
-            raise BackendError(
-                f"backend onnxruntime runs float32 only, not {options.precision}: "
-                "choose backend torch or precision float32"
-            )
+        refuse_options("onnxruntime", options)
         self._options = options
         self._session: onnxruntime.InferenceSession | None = None
 

@@ -1,4 +1,4 @@
-"""The torch backend's memory: one arena for all programs of a session."""
+"""The memory of backends that use torch's tensors: one arena for all programs of a session."""
 
 from __future__ import annotations
 
@@ -14,12 +14,18 @@ from gearshift.buffers import ALIGNMENT
 class Arena:
     """One block of memory that can grow: tensors that stand in it stay valid."""
 
-    def __init__(self) -> None:
-        self._storage = torch.empty(0, dtype=torch.uint8).untyped_storage()
+    def __init__(self, place: torch.device | None = None) -> None:
+        self._place = place or torch.device("cpu")
+        self._storage = torch.empty(0, dtype=torch.uint8, device=self._place).untyped_storage()
 
     @property
     def nbytes(self) -> int:
         return self._storage.nbytes()
+
+    @property
+    def address(self) -> int:
+        """Where it begins; growing may change that."""
+        return self._storage.data_ptr()
 
     def tensor(self, offset: int, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         """Uninitialised memory at `offset` bytes, C-contiguous."""
@@ -27,7 +33,7 @@ class Arena:
         if end > self.nbytes:
             self._storage.resize_(end)
         stride = [prod(shape[axis + 1 :]) for axis in range(len(shape))]
-        tensor = torch.empty(0, dtype=dtype)
+        tensor = torch.empty(0, dtype=dtype, device=self._place)
         return tensor.set_(self._storage, offset // dtype.itemsize, list(shape), stride)
 
     def map(self, offset: int, shape: Sequence[int], dtype: torch.dtype) -> Tensor:

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gearshift.backends import Options, Stats
+from gearshift.backends import Options, Stats, refuse_options
 from gearshift.backends.torch_arena import Arena, Scratch
 from gearshift.backends.torch_kernels import KERNELS, Run
 from gearshift.errors import BackendError
@@ -38,6 +38,7 @@ class TorchBackend:
     """The arena and the weights that all programs of one session share."""
 
     def __init__(self, options: Options) -> None:
+        refuse_options("torch", options, ("float32", "bfloat16"))
         if options.precision == "bfloat16" and not _has_bfloat16():
             raise BackendError(
                 f"this CPU has no bfloat16 products ({', '.join(BFLOAT16_FEATURES)}): "
@@ -117,6 +118,8 @@ class TorchProgram:
             },
             {name: tuple(counts) for name, counts in self._counts.items()},
             self._dense_bytes + chosen,
+            moved_bytes=0,
+            activation_bytes=self._backend.arena.nbytes,
         )
 
     def _place(self, value: Value) -> Tensor:

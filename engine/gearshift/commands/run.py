@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gearshift.results import Result
 
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg")
+PRECISIONS = ("float32", "float16", "bfloat16", "int8", "float8")
 
 HELP = "run one task, or each in turn, on a picture"
 EXAMPLE = """\
@@ -27,8 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", required=True, help="a task of the model, or all")
     parser.add_argument("-o", "--output", type=Path, help="picture to write")
     parser.add_argument("--model", default="demo", help="artifact or built-in name (default: demo)")
-    parser.add_argument("--backend", default="auto", help="auto, torch or onnxruntime")
-    parser.add_argument("--precision", default="float32", choices=("float32", "bfloat16"))
+    parser.add_argument("--backend", default="auto", help="auto, torch, onnxruntime or triton")
+    parser.add_argument("--precision", default="float32", choices=PRECISIONS)
+    parser.add_argument("--memory", help="fast memory for the experts, such as 64MB (triton)")
+    parser.add_argument(
+        "--approximate", nargs="+", default=(), choices=("gelu", "softmax"), help="(triton)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -40,7 +45,13 @@ def run(arguments: argparse.Namespace) -> int:
     if output:
         _check_output(output)
     picture = open_picture(arguments.image)
-    session = Session(arguments.model, backend=arguments.backend, precision=arguments.precision)
+    session = Session(
+        arguments.model,
+        backend=arguments.backend,
+        precision=arguments.precision,
+        memory=arguments.memory,
+        approximate=arguments.approximate,
+    )
     tasks = session.tasks if arguments.task == "all" else (arguments.task,)
     results: dict[str, Result] = {}
     rows = []
@@ -82,6 +93,8 @@ def _cost(stats: Stats) -> dict[str, Any]:
         "milliseconds": 1e3 * stats.seconds,
         "experts_used": used and [sum(n > 0 for n in counts) for counts in used.values()],
         "weight_bytes": stats.weight_bytes,
+        "moved_bytes": stats.moved_bytes,
+        "activation_bytes": stats.activation_bytes,
     }
 
 

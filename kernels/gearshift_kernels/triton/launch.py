@@ -167,6 +167,6 @@ def require_rows(name: str, x: torch.Tensor, rows: int | None, columns: int | No
     wanted = f"({'any' if rows is None else rows}, {'any' if columns is None else columns})"
     require(fits, f"{name} has shape {shape}, not {wanted}")
     require(
-        x.stride(1) == 1 or x.shape[1] <= 1,
+        x.stride(1) == 1 or x.shape[1] <= 1 or x.numel() == 0,
         f"{name} has strides {x.stride()}: the elements of a row must be contiguous",
     )

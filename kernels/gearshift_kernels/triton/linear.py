@@ -19,7 +19,7 @@ from gearshift_kernels.triton.launch import (
     require_rows,
 )
 from gearshift_kernels.triton.norm import Norm
-from gearshift_kernels.triton.numerics import operand, row_statistics
+from gearshift_kernels.triton.numerics import operand, rounded, row_statistics
 from gearshift_kernels.triton.quantise import Weight, product_dtype, scale_of, values_of
 from gearshift_kernels.triton.tiles import product_tiles
 
@@ -72,7 +72,8 @@ def linear_kernel(
             a = (a.to(tl.float32) - mean[:, None]) * deviation[:, None] * gain[None, :]
             a += shift[None, :]
         b = tl.load(weight_row + k[:, None], mask=is_column & is_inner[:, None], other=0.0)
-        total = tl.dot(operand(a.to(DTYPE)), operand(b.to(DTYPE)), total, input_precision=PRECISION)
+        a, b = operand(rounded(a, DTYPE)), operand(rounded(b, DTYPE))
+        total = tl.dot(a, b, total, input_precision=PRECISION)
     if weight_scale is not None:
         total *= tl.load(weight_scale + n, mask=is_column, other=0.0)
     if bias is not None:
@@ -84,7 +85,7 @@ def linear_kernel(
         place = residual + m.to(tl.int64) * residual_stride + n
         total += tl.load(place, mask=is_inside, other=0.0).to(tl.float32)
     place = out + m.to(tl.int64) * out_stride + n
-    tl.store(place, total.to(out.dtype.element_ty), mask=is_inside)
+    tl.store(place, rounded(total, out.dtype.element_ty), mask=is_inside)
 
 
 @triton.jit

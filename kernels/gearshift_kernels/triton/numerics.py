@@ -24,6 +24,21 @@ def operand(x):
 
 
 @triton.jit
+def rounded(x, DTYPE: tl.constexpr):
+    """x in another dtype, rounded to nearest, ties to even.
+
+    The interpreter cuts the lower half off when it makes bfloat16 of float32, and makes garbage
+    of integers, so that there the rounding is done on the bits.
+    """
+    if INTERPRETED and DTYPE == tl.bfloat16:
+        x = x.to(tl.float32)
+        bits = x.to(tl.uint32, bitcast=True)
+        bits = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000
+        x = tl.where(x == x, bits.to(tl.float32, bitcast=True), x)
+    return x.to(DTYPE)
+
+
+@triton.jit
 def row_statistics(x, is_row, columns, epsilon, BLOCK_K: tl.constexpr):
     """Mean and 1 / sqrt(variance + epsilon) of rows; `x` points to their first elements (M, 1).
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 import torch
 
 from gearshift_kernels.triton.launch import Device, Tiles, cdiv, power_of_two
-
-MULTIPROCESSORS = {"sm_80": 108, "sm_86": 84, "sm_87": 16, "sm_89": 142, "sm_90": 132,
-                   "sm_100": 148, "gfx942": 304}  # fmt: skip
-"""Of the card that stands for a target (see `targets`): how many programs fill it."""
+from gearshift_kernels.triton.targets import find_target
 
 
 def _product(m: int, n: int, k: int, warps: int, stages: int) -> Tiles:
@@ -50,9 +47,10 @@ def product_tiles(device: Device, rows: int, columns: int, inner: int, dtype: to
         m, n, k = (min(power_of_two(size), 256) for size in (rows, columns, inner))
         return _product(m, n, k, warps=4, stages=1)
     candidates = product_candidates(dtype)
+    multiprocessors = find_target(device.target).multiprocessors
     for tiles in candidates:
         blocks = tiles.blocks
         programs = cdiv(rows, blocks["BLOCK_M"]) * cdiv(columns, blocks["BLOCK_N"])
-        if programs >= MULTIPROCESSORS[device.target]:
+        if programs >= multiprocessors:
             return tiles
     return candidates[-1]

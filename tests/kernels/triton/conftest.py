@@ -81,5 +81,5 @@ def relative_error(found: Tensor, wanted: np.ndarray) -> float:
     return float(difference / max(np.abs(wanted).max(), 1e-30))
 
 
-ROUNDING = {torch.float32: 2**-24, torch.float16: 2**-11, torch.bfloat16: 2**-8 / 2}
+ROUNDING = {torch.float32: 2**-24, torch.float16: 2**-11, torch.bfloat16: 2**-8}
 """Half a unit in the last place, relative: what one rounding to the dtype may cost."""

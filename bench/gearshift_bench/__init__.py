@@ -1,0 +1,1 @@
+"""Predictions and measurements of what programs and kernels cost."""

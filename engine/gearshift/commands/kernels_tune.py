@@ -1,0 +1,136 @@
+"""`gearshift kernels tune`: the fastest tiles of a model's launches, measured on the GPU here."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gearshift.backends import Precision
+    from gearshift_kernels.triton.launch import Launch, Tiles
+    from gearshift_kernels.triton.tune import Measurement
+
+HELP = "measure the fastest tiles of a model's kernels on the GPU that is here"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="an artifact's folder, or a built-in name such as demo")
+    parser.add_argument(
+        "--precision",
+        default="bfloat16",
+        help="float32, float16, bfloat16, int8, float8 or several (default: %(default)s)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from gearshift.commands.kernels_launches import check_compiler, choose_precisions
+    from gearshift.errors import BackendError
+    from gearshift.models import find_model
+
+    check_compiler()
+    import torch
+
+    from gearshift_kernels.triton.launch import current_target
+    from gearshift_kernels.triton.tune import read_tuned, write_tuned
+
+    try:
+        target = current_target()
+    except RuntimeError:
+        raise BackendError(
+            "kernels are tuned on the GPU that will run them, and torch finds none here: "
+            "install a CUDA or ROCm build of torch on a machine with one"
+        ) from None
+    card = torch.cuda.get_device_name()
+    path = tiles_file(target, card)
+    tiles = read_tuned(path)
+    folder = find_model(arguments.model)
+    found: list[Measurement] = []
+    for precision in choose_precisions(arguments.precision):
+        found += measure(folder, precision)
+    write_tuned(path, target, card, {**tiles, **{m.key: m.tiles for m in found}})
+    print(f"{_text(found)}\n\n{path}")
+    return 0
+
+
+def tiles_file(target: str, card: str) -> Path:
+    """Where the tiles of a card are kept."""
+    from gearshift.cache import cache_folder
+    from gearshift_kernels.triton.tune import tuned_file
+
+    return tuned_file(cache_folder() / "tiles", target, card)
+
+
+def measure(folder: Path, precision: Precision) -> list[Measurement]:
+    """Tune what each task of a model launches, on noise for an image.
+
+    Before each launch the whole program runs, so that indices and queues are those of a real run.
+    """
+    import torch
+    from tqdm import tqdm
+    from triton.testing import do_bench
+
+    from gearshift.backends import Options
+    from gearshift.backends.triton_backend import TritonBackend
+    from gearshift.backends.triton_plan import Memory, Plan, open_pool
+    from gearshift.graph import read_artifact
+    from gearshift.specialise import specialise
+    from gearshift_kernels.triton.launch import Launch
+    from gearshift_kernels.triton.tune import tune
+
+    graph = read_artifact(folder)
+    backend = TritonBackend(Options(folder, precision))
+    found: dict[str, Measurement] = {}
+    for task in range(len(graph.card.tasks)):
+        program = specialise(graph, task)
+        pool = backend.pool = backend.pool or open_pool(program, backend.place, precision, None)
+        plan = Plan(program, backend.device, Memory(backend.arena, backend.weights, pool))
+        launches = [action for action in plan.actions if isinstance(action, Launch)]
+        image = torch.randn(plan.input.shape, generator=torch.Generator().manual_seed(0))
+
+        def prepare(plan: Plan = plan, image: torch.Tensor = image) -> None:
+            plan.input.copy_(image)
+            for action in plan.actions:
+                if isinstance(action, Launch):
+                    action.run()
+
+        new = {launch.key: launch for launch in launches if launch.key not in found}
+        bar = tqdm(new.values(), desc=graph.card.tasks[task].name, unit="launch", delay=2)
+        found |= {m.key: m for m in tune(bar, candidates, do_bench, prepare)}
+    return list(found.values())
+
+
+def _text(found: list[Measurement]) -> str:
+    """A line for each launch: what it took before, what it takes now, with which tiles."""
+    from gearshift.text import columns
+
+    rows = [("launch", "before", "now", "blocks", "warps", "stages")]
+    for m in found:
+        before = "does not run" if m.time_before is None else f"{1e3 * m.time_before:.1f} us"
+        blocks = "x".join(map(str, m.tiles.blocks.values()))
+        numbers = blocks, str(m.tiles.warps), str(m.tiles.stages)
+        rows.append((m.key, before, f"{1e3 * m.time:.1f} us", *numbers))
+    return columns(rows, right=(1, 2, 3, 4, 5))
+
+
+def candidates(launch: Launch) -> Sequence[Tiles]:
+    """What is tried for a launch; nothing for a kernel that has no tiles to tune."""
+    import torch
+
+    from gearshift_kernels.triton.launch import TRITON_DTYPE
+    from gearshift_kernels.triton.tiles import product_candidates
+    from gearshift_kernels.triton.upsample_conv import upsample_conv_candidates
+
+    by_kernel: dict[str, Callable[[torch.dtype], Sequence[Tiles]]] = {
+        "linear": product_candidates,
+        "expert_fc1": product_candidates,
+        "expert_fc2": product_candidates,
+        "patch_embedding": product_candidates,
+        "upsample_conv": upsample_conv_candidates,
+    }
+    if launch.name not in by_kernel:
+        return ()
+    dtype = next(k for k, v in TRITON_DTYPE.items() if v == launch.constants["DTYPE"])
+    return by_kernel[launch.name](dtype)
