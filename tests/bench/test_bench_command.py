@@ -76,6 +76,7 @@ def test_nodes_of_one_task(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "remedy"),
     [
         (["roofline", "tiny", "--machine", "B9000"], "A100, H100, H200, A6000, Orin"),
+        (["roofline", "tiny", "--machine", "A100", "--precision", "float8"], "H100, H200"),
         (["roofline", "tiny", "--nodes"], "--task"),
         (["roofline", "tiny", "--task", "cooking"], "semseg, depth"),
         (["kernels", "nowhere"], "nowhere"),
@@ -102,6 +103,16 @@ def test_kernels_without_a_card_is_a_one_line_error(
     (line,) = captured.err.splitlines()
     assert "no GPU that torch can use" in line
     assert "TRITON_INTERPRET=1" in line
+
+
+def test_a_card_without_float8_is_a_one_line_error(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "current_target", lambda: "sm_80")
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a card that nobody has tuned")
+    assert main(["bench", "kernels", "demo", "--precision", "float8"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "sm_80 has no float8" in line
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the kernels run on the GPU here")

@@ -126,6 +126,15 @@ def test_an_expert_product_by_hand() -> None:
     assert fc1.nbytes == weights + tokens + hidden + queues
 
 
+def test_the_second_expert_product_by_hand() -> None:
+    """It leaves float32 answers, scored, in the order of the choices."""
+    fc2 = works("tiny")["blocks.1.experts.expert_fc2"]
+    assert fc2.flops == 129 * 2 * 2 * 192 * 384
+    weights = 16 * (384 * 192 * 2 + 192 * 4)
+    hidden, answers, scores = 258 * 384 * 2, 258 * 192 * 4, 258 * 4
+    assert fc2.nbytes == weights + hidden + answers + scores + 258 * 4 + 17 * 4
+
+
 def test_few_tokens_touch_few_experts() -> None:
     """Demo on an image of one patch: two tokens choose two of eight experts each at most."""
     graph = read_artifact(find_model("demo"))

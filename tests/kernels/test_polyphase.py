@@ -85,7 +85,9 @@ def test_plain_weights_put_the_channels_of_a_tap_together() -> None:
     assert found.dtype == np.float32
     for down, across in np.ndindex(3, 3):
         tap = 3 * down + across
-        np.testing.assert_array_equal(found[0, :, 5 * tap : 5 * tap + 5], weight[:, :, down, across])
+        np.testing.assert_array_equal(
+            found[0, :, 5 * tap : 5 * tap + 5], weight[:, :, down, across]
+        )
 
 
 @pytest.mark.parametrize("rewrite", [phase_weights, plain_weights])

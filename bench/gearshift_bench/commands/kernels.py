@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from gearshift.errors import BackendError
 
-    device = _device()
+    device = _device(arguments.precision)
     program = _program(arguments.model, arguments.task, is_small=device.interpreted)
 
     from gearshift_bench.case import Bench
@@ -59,24 +59,37 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _device() -> Device:
-    """What kernels would run on.
+def _device(precision: str) -> Device:
+    """What kernels would run on, with the tiles that were tuned there.
 
     Raises:
-        BackendError: nothing.
+        BackendError: there is nothing, it is unknown, or it does not know the precision.
     """
+    from gearshift.cache import cache_folder
     from gearshift.errors import BackendError
 
     try:
-        from gearshift_kernels.triton.launch import current_device
+        import torch
 
-        return current_device()
+        from gearshift_kernels.triton.launch import current_device
+        from gearshift_kernels.triton.targets import find_target
+        from gearshift_kernels.triton.tune import read_tuned, tuned_file
+
+        device = current_device()
+        if device.interpreted:
+            return device
+        target = find_target(device.target)
+        tiles = tuned_file(cache_folder() / "tiles", target.name, torch.cuda.get_device_name())
+        device = current_device(read_tuned(tiles))
     except ModuleNotFoundError as error:
         raise BackendError(
             f"the GPU kernels need the package {error.name}: pip install 'gearshift[gpu]'"
         ) from None
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         raise BackendError(str(error)) from None
+    if precision == "float8" and not target.has_float8:
+        raise BackendError(f"{target.name} has no float8: choose int8 or bfloat16")
+    return device
 
 
 def _program(model: str, task: str | None, is_small: bool) -> Program:

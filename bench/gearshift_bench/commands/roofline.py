@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.nodes and not arguments.task:
         raise InputError("--nodes prints the nodes of one task: say which with --task")
-    machines = _machines(arguments.machine)
+    machines = _machines(arguments.machine, arguments.precision)
     models = arguments.models or ["tiny", "small"]
     forecasts = list(_forecasts(models, machines, arguments.task, arguments.precision))
     if arguments.json:
@@ -63,17 +63,25 @@ class Forecast:
     predictions: dict[str, Prediction]
 
 
-def _machines(names: str | None) -> dict[str, Machine]:
+def _machines(names: str | None, precision: str) -> dict[str, Machine]:
+    """Those that were asked for, or else all that know the precision."""
     from gearshift.errors import InputError
     from gearshift_bench.machines import MACHINES
 
+    known = {
+        name: machine
+        for name, machine in MACHINES.items()
+        if precision != "float8" or machine.float8 is not None
+    }
     if names is None:
-        return dict(MACHINES)
+        return known
     chosen = names.split(",")
     for name in chosen:
         if name not in MACHINES:
             raise InputError(f"unknown machine {name!r}: choose from {', '.join(MACHINES)}")
-    return {name: MACHINES[name] for name in chosen}
+        if name not in known:
+            raise InputError(f"{name} has no {precision}: choose from {', '.join(known)}")
+    return {name: known[name] for name in chosen}
 
 
 def _forecasts(

@@ -7,8 +7,6 @@ expert before them computes.
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from time import perf_counter
 
 import numpy as np
@@ -18,25 +16,21 @@ from numpy.typing import NDArray
 
 from gearshift.backends import Options, Stats
 from gearshift.backends.torch_arena import Arena
+from gearshift.backends.triton_device import device_name, open_device
 from gearshift.backends.triton_lowering import UnsupportedError, lower
 from gearshift.backends.triton_move import Mover
 from gearshift.backends.triton_plan import NAMES, Memory, Move, Plan, open_pool
 from gearshift.backends.triton_weights import PRODUCT_DTYPE, ExpertPool, TritonWeights
-from gearshift.cache import cache_folder
-from gearshift.errors import BackendError
 from gearshift.program import Program
-from gearshift_kernels.triton.launch import Device, current_target
-from gearshift_kernels.triton.targets import TARGETS
-from gearshift_kernels.triton.tune import read_tuned
 
 
 class TritonBackend:
     """The arena, the weights and the experts that all programs of one session share."""
 
     def __init__(self, options: Options) -> None:
-        self.device = _device(options)
+        self.device = open_device(options.precision)
         self.place = torch.device("cpu" if self.device.interpreted else "cuda")
-        self.name = f"triton {triton.__version__} on {_card(self.device)}"
+        self.name = f"triton {triton.__version__} on {device_name(self.device)}"
         self.options = options
         self.arena = Arena(self.place)
         self.weights = TritonWeights(self.place, options.precision)
@@ -77,12 +71,16 @@ class TritonProgram:
     def run(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """Float32 (N,3,H,W), writable and C-contiguous -> the output, the caller's own."""
         start = perf_counter()
+        pixels = torch.from_numpy(image)
         with torch.inference_mode():
-            self._plan.input.copy_(torch.from_numpy(image))
-            if self._backend.device.interpreted:
+            if not (self._backend.device.interpreted or self._is_captured):
+                self._plan.input.copy_(pixels)
+                self._capture()
+            self._plan.input.copy_(pixels)
+            if self._graph is None:
                 self._launch()
             else:
-                self._replay()
+                self._graph.replay()
             result: NDArray[np.float32] = self._plan.output.to("cpu", copy=True).numpy()
         self._seconds = perf_counter() - start
         return result
@@ -117,53 +115,16 @@ class TritonProgram:
             else:
                 action.run()
 
-    def _replay(self) -> None:
-        place = self._backend.arena.address
-        if self._graph is None or self._graph_place != place:
-            # A first run compiles what no pack holds and loads the kernels, which cannot be
-            # captured.
+    @property
+    def _is_captured(self) -> bool:
+        return self._graph is not None and self._graph_place == self._backend.arena.address
+
+    def _capture(self) -> None:
+        """Make the graph of all launches. They run once before, which overwrites the input: what
+        no pack holds is compiled and kernels are loaded then, and neither can be captured."""
+        self._launch()
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
             self._launch()
-            torch.cuda.synchronize()
-            self._graph, self._graph_place = torch.cuda.CUDAGraph(), place
-            with torch.cuda.graph(self._graph):
-                self._launch()
-        self._graph.replay()
-
-
-def _device(options: Options) -> Device:
-    """The device at hand, with the tiles that were tuned on it.
-
-    Raises:
-        BackendError: no GPU and no interpreter, a GPU that the kernels do not know, or one
-            without the precision.
-    """
-    try:
-        target = current_target()
-    except RuntimeError as error:
-        raise BackendError(f"backend triton: {error}") from None
-    device = Device(target)
-    if device.interpreted:
-        return device
-    if target not in TARGETS:
-        raise BackendError(
-            f"backend triton: the GPU is a {target}, for which there are no tile sizes; known: "
-            f"{', '.join(TARGETS)}: choose backend torch"
-        )
-    if options.precision == "float8" and not TARGETS[target].has_float8:
-        raise BackendError(
-            f"backend triton: {TARGETS[target].card} ({target}) has no float8 (e4m3): "
-            "choose precision int8"
-        )
-    if not os.environ.get("TRITON_CACHE_DIR"):
-        triton.knobs.cache.dir = str(cache_folder() / "kernels")
-    return Device(target, read_tuned(cache_folder() / "tiles" / f"{target}.json"))
-
-
-def _card(device: Device) -> str:
-    """What a reader of results wants to know of the device."""
-    if device.interpreted:
-        return "the CPU, interpreted"
-    name = device.target
-    with suppress(RuntimeError):
-        name = torch.cuda.get_device_name()
-    return name
+        self._graph, self._graph_place = graph, self._backend.arena.address

@@ -87,7 +87,7 @@ def compile_launches(
     needed: dict[int, tuple[Launch, Any]] = {}
     found: dict[str, Resources] = {}
     with (
-        _stand_in(chosen) as device,
+        stand_in(chosen) as device,
         _compile_seconds() as seconds,
         ThreadPoolExecutor(threads or len(os.sched_getaffinity(0))) as pool,
         triton.AsyncCompileMode(pool) as mode,
@@ -135,14 +135,14 @@ class _StandIn:
 
 
 @contextmanager
-def _stand_in(target: Target) -> Iterator[int]:
+def stand_in(target: Target) -> Iterator[int]:
     """While it lasts Triton compiles for `target`; gives the device's number."""
     # Not `driver.active`, which looks for a GPU.
     before = driver._active
-    stand_in = _StandIn(target)
-    driver.set_active(stand_in)
+    substitute = _StandIn(target)
+    driver.set_active(substitute)
     try:
-        yield stand_in.device
+        yield substitute.device
     finally:
         driver.set_active(before)
 

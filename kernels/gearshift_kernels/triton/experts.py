@@ -113,13 +113,11 @@ def expert_kernel(
     place = (begin + tl.arange(0, BLOCK_M))[:, None]
     n = (block_n * BLOCK_N + tl.arange(0, BLOCK_N))[None, :]
     is_row, is_column = place < end, n < columns
-    choice = tl.load(order + place, mask=is_row, other=0)
-    # The first product reads tokens and keeps its results in the order of the queues; the second
-    # takes them from there to the choices.
+    # The first product reads tokens and leaves its results in the order of the queues; the second
+    # reads them there and takes its own back to the choices.
+    source, target = place, place
     if score is None:
-        source, target = choice // TOP_K, place
-    else:
-        source, target = place, choice
+        source = tl.load(order + place, mask=is_row, other=0) // TOP_K
     own = tl.load(slot + expert).to(tl.int64)
     x_row = x + source.to(tl.int64) * x_stride
     weight_row = weight + own * weight_slot_stride + n.to(tl.int64) * weight_stride
@@ -137,7 +135,8 @@ def expert_kernel(
     if score is None:
         total = gelu_exact(total) if gelu_deltas is None else gelu_table(total, gelu_deltas)
     else:
-        total *= tl.load(score + choice, mask=is_row, other=0.0)
+        target = tl.load(order + place, mask=is_row, other=0)
+        total *= tl.load(score + target, mask=is_row, other=0.0)
     out_row = out + target.to(tl.int64) * out_stride
     tl.store(out_row + n, rounded(total, out.dtype.element_ty), mask=is_row & is_column)
 
@@ -253,7 +252,8 @@ def _grouped_product(
         require_rows("hidden", x, rows * top_k, inner)
         require_rows("answers", out, rows * top_k, columns)
     key = f"{name} {rows} top {top_k} of {experts} {columns}x{inner} {values.dtype}"
-    tiles = device.tuned.get(key)
+    if gelu_deltas is not None:
+        key += " table"
     return Launch(
         key=key,
         kernel=expert_kernel,
@@ -288,12 +288,36 @@ def _grouped_product(
             "PRECISION": device.product_precision,
             "BLOCK_E": power_of_two(experts),
         },
-        tiles=tiles or expert_tiles(device, rows * top_k, experts, columns, inner, dtype),
+        tiles=device.tuned.get(key)
+        or _tiles(
+            device, rows * top_k, experts, columns, inner, dtype, table=gelu_deltas is not None
+        ),
     )
 
 
-def expert_tiles(
-    device: Device, choices: int, experts: int, columns: int, inner: int, dtype: torch.dtype
+TABLE_SUMS = 32
+"""Of a thread that reads GELU from the table: each sum needs the addresses of two entries."""
+
+
+def expert_candidates(dtype: torch.dtype, *, table: bool = False) -> tuple[Tiles, ...]:
+    """What tuning tries for operands of `dtype`; `table`: with GELU from the table."""
+    return tuple(
+        tiles
+        for tiles in product_candidates(dtype)
+        if not table
+        or tiles.blocks["BLOCK_M"] * tiles.blocks["BLOCK_N"] <= TABLE_SUMS * 32 * tiles.warps
+    )
+
+
+def _tiles(
+    device: Device,
+    choices: int,
+    experts: int,
+    columns: int,
+    inner: int,
+    dtype: torch.dtype,
+    *,
+    table: bool,
 ) -> Tiles:
     """Tiles of `choices` rows that are dealt out to experts, each (inner) x (inner, columns).
 
@@ -306,7 +330,7 @@ def expert_tiles(
     if device.interpreted:
         m, n, k = (min(power_of_two(size), 256) for size in (queue, columns, inner))
         return Tiles({"BLOCK_M": m, "BLOCK_N": n, "BLOCK_K": k})
-    candidates = product_candidates(dtype)
+    candidates = expert_candidates(dtype, table=table)
     multiprocessors = find_target(device.target).multiprocessors
     for tiles in candidates:
         m, n = tiles.blocks["BLOCK_M"], tiles.blocks["BLOCK_N"]

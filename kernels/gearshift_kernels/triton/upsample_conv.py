@@ -124,13 +124,14 @@ def _taps(first, size, phase, SCALE: tl.constexpr, BLOCK: tl.constexpr):
 @triton.jit
 def _source(i, size, phase, tap, SCALE: tl.constexpr):
     """What a tap reads for pixel i of an axis, and whether it does: the table of `polyphase`."""
-    place = i + tl.where(tap == 3, 0, tap - 1)
-    low, high = 0, size - 1
+    offset, low, high = tap - 1, 0, size - 1
     if SCALE == 2:
         border = tl.where(phase == 0, 0, size - 1)
         beyond = tl.where(tap == 2 - 2 * phase, 1, 0)
+        offset = tl.where(tap == 3, 0, offset)
         low = tl.where(tap == 3, border, -beyond)
-        high = tl.where(tap == 3, border, size - 1 + beyond)
+        high = tl.where(tap == 3, border, high + beyond)
+    place = i + offset
     return tl.minimum(tl.maximum(place, 0), size - 1), (low <= place) & (place <= high)
 
 
@@ -220,7 +221,7 @@ HALF = (
     _convolution(8, 16, 128, 64, 8, 3),
     _convolution(8, 8, 128, 64, 4, 3),
     _convolution(8, 8, 64, 32, 4, 4),
-    _convolution(4, 8, 64, 64, 4, 3),
+    _convolution(4, 8, 64, 32, 4, 4),
     _convolution(4, 8, 32, 64, 2, 3),
 )
 """For 16-bit operands, the largest first."""

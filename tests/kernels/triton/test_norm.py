@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gearshift_kernels import oracle
@@ -18,7 +20,7 @@ Normal = Callable[..., Tensor]
 SMALL = Tiles({"BLOCK_M": 4, "BLOCK_K": 16})
 
 
-def wanted(x: Tensor, norm: Norm) -> object:
+def wanted(x: Tensor, norm: Norm) -> NDArray[Any]:
     arrays = [tensor.cpu().double().numpy() for tensor in (x, norm.scale, norm.bias)]
     return oracle.layer_normalization(*arrays, epsilon=norm.epsilon)
 

@@ -60,9 +60,7 @@ def test_layouts_and_dtypes(
         assert relative_error(out, wanted(x, 7, 9)) < TOLERANCE
 
 
-def test_places_of_a_long_axis_are_exact(
-    device: Device, normal: Normal, poisoned: Normal
-) -> None:
+def test_places_of_a_long_axis_are_exact(device: Device, normal: Normal, poisoned: Normal) -> None:
     """In float32, places near 3,000 would be off by 1e-4 of a pixel."""
     x, out = normal(1, 1, 3001, 1), poisoned(1, 1, 1, 4003)
     resize_bilinear(device, x, out).run()
@@ -77,7 +75,9 @@ def test_real_size(device: Device, normal: Normal, poisoned: Normal) -> None:
 
 @pytest.mark.parametrize(("images", "channels"), [(0, 3), (2, 0)])
 def test_no_work(device: Device, poisoned: Normal, images: int, channels: int) -> None:
-    resize_bilinear(device, poisoned(images, 2, 2, channels), poisoned(images, channels, 4, 4)).run()
+    resize_bilinear(
+        device, poisoned(images, 2, 2, channels), poisoned(images, channels, 4, 4)
+    ).run()
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from .conftest import ROUNDING, relative_error
 Normal = Callable[..., Tensor]
 SMALL = Tiles({"BLOCK_H": 4, "BLOCK_W": 4, "BLOCK_N": 16, "BLOCK_K": 16})
 ONE = Tiles({"BLOCK_H": 4, "BLOCK_W": 8, "BLOCK_N": 32, "BLOCK_K": 32})
-"""One block of the small maps here: a step of a program takes some milliseconds when interpreted."""
+"""One block of a small map: in the interpreter a step of a program takes some milliseconds."""
 
 
 def as_taps(weight: Tensor, scale: int) -> Tensor:
@@ -90,7 +90,12 @@ def test_dtypes(
 def test_more_blocks_of_pixels_than_a_group(
     device: Device, normal: Normal, whole: Normal, poisoned: Normal
 ) -> None:
-    x, weight, bias, out = normal(1, 9, 11, 3), whole(20, 3, 3, 3), normal(20), poisoned(1, 9, 11, 20)
+    x, weight, bias, out = (
+        normal(1, 9, 11, 3),
+        whole(20, 3, 3, 3),
+        normal(20),
+        poisoned(1, 9, 11, 20),
+    )
     upsample_conv(device, x, as_taps(weight, 1), bias, out, scale=1).with_tiles(SMALL).run()
     assert relative_error(out, wanted(x, weight, bias, 1)) < float32_sums(3)
 
@@ -130,7 +135,8 @@ def test_real_size_and_rounded_weights(
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("scale", [1, 2])
 def test_quantised_weights(
-    device: Device, normal: Normal, poisoned: Normal, kind: torch.dtype, dtype: torch.dtype, scale: int
+    device: Device, normal: Normal, poisoned: Normal,
+    kind: torch.dtype, dtype: torch.dtype, scale: int,
 ) -> None:  # fmt: skip
     """Against float32 weights of the same values, which the tests above hold to the oracle."""
     x, bias = normal(1, 3, 5, 20, dtype=dtype), normal(19)
@@ -161,7 +167,9 @@ def test_no_work(device: Device, poisoned: Normal, size: tuple[int, int, int]) -
 def test_other_scales_are_refused(device: Device, poisoned: Normal, scale: int) -> None:
     out = poisoned(1, 2 * scale, 2 * scale, 3)
     with pytest.raises(ValueError, match=f"no kernel enlarges {scale} times: only 1 and 2"):
-        upsample_conv(device, poisoned(1, 2, 2, 5), poisoned(4, 3, 80), poisoned(3), out, scale=scale)
+        upsample_conv(
+            device, poisoned(1, 2, 2, 5), poisoned(4, 3, 80), poisoned(3), out, scale=scale
+        )
 
 
 SHAPES = {"x": (1, 2, 2, 5), "weight": (4, 3, 80), "bias": (3,), "out": (1, 4, 4, 3)}
