@@ -58,10 +58,10 @@ def gelu_table(x: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def exp2_coefficients() -> NDArray[np.float32]:
-    """Coefficients of the polynomial that stands for 2^f, -1/2 <= f <= 1/2, lowest power first, (5).
+    """The polynomial that stands for 2^f, -1/2 <= f <= 1/2: coefficients (5), lowest power first.
 
-    It meets 2^f at the Chebyshev nodes of the interval, which is within a fifth of the best that
-    this degree can do. The middle node is 0, so that 2^0 is exactly 1.
+    It meets 2^f at the Chebyshev nodes of the interval, which spreads the error almost evenly. The
+    middle node is 0, so that 2^0 is exactly 1.
     """
     count = EXP2_DEGREE + 1
     nodes = np.cos(np.pi * (np.arange(count) + 0.5) / count) / 2

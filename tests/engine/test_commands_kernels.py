@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from gearshift.cli import main
-from gearshift.commands import kernels_compile, kernels_launches
-from gearshift.commands.kernels_tune import tiles_file
+from gearshift.commands import kernels_compile, kernels_launches, kernels_tune
 from gearshift.errors import InputError
+from gearshift.graph import Graph, write_artifact
+from gearshift.specialise import specialise
 from gearshift_kernels.triton.targets import TARGETS
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -78,7 +79,7 @@ def test_kernels_of_tiny_fit_and_do_not_spill(compiling: Run, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("target", [name for name in TARGETS])
+@pytest.mark.parametrize("target", list(TARGETS))
 def test_kernels_of_every_model_on_every_target(target: str, compiling: Run) -> None:
     options = ["--target", target, "--precision", "all", "--json"]
     table = json.loads(compiling(*gearshift("compile", *options)).stdout)
@@ -226,9 +227,9 @@ def test_a_spilling_kernel_is_an_error(
         spills = 8 if (target, precision) == ("sm_86", "float16") else 0
         folder = Path(f"{target}-{precision}")
         kernel = Resources("k 64", precision, target, 64, spills, 0, 0, 4, 2, 0.25, 1.5, folder)
-        # Both precisions need the same second kernel.
-        shared = Resources("router", "float32", target, 32, 0, 0, 0, 4, 1, 1.0, 0, Path(target))
-        return [kernel, shared]
+        # All precisions but one need the same second kernel.
+        other = Path(f"{target}-{precision == 'float16'}")
+        return [kernel, Resources("router", "float32", target, 32, 0, 0, 0, 4, 1, 1.0, 0, other)]
 
     monkeypatch.setattr(kernels_launches, "check_compiler", lambda: None)
     monkeypatch.setattr(kernels_launches, "programs", lambda model: [])
@@ -241,10 +242,11 @@ def test_a_spilling_kernel_is_an_error(
         "sm_86 has no float8: left out",
         "gearshift: kernel k 64 float16 on sm_86 spills 8 bytes of registers",
     ]
-    assert "11 kernels for sm_86, sm_90; 1 of them spill registers" in printed.out
+    assert "13 kernels for sm_86, sm_90; 1 of them spill registers" in printed.out
     assert "25%" in printed.out
     rows = json.loads(output.read_text())["kernels"]
-    assert [row["name"] for row in rows].count("router") == 2
+    names = [row["name"] for row in rows if row["target"] == "sm_90"]
+    assert names == ["k 64", "router", "k 64", "router #2", *["k 64"] * 3]
     assert rows[0]["shared_limit"] == TARGETS["sm_86"].shared_of_block
     assert [path.name for path in tmp_path.iterdir()] == ["table.json"]
 
@@ -260,8 +262,48 @@ def test_the_table_is_kept_in_the_cache_folder(
     assert json.loads(kept) == json.loads(capsys.readouterr().out) == {"kernels": []}
 
 
+def test_candidates_cut_the_same_axes(make_graph: Callable[..., Graph]) -> None:
+    from gearshift.backends.triton_plan import plan_launches
+
+    program = specialise(make_graph(), 0)
+    for precision in ("float32", "bfloat16", "int8"):
+        tried = set()
+        for launch in plan_launches(program, "sm_90", precision):
+            found = kernels_tune.candidates(launch)
+            assert all(set(tiles.blocks) == set(launch.tiles.blocks) for tiles in found)
+            if found:
+                assert launch.tiles in found
+                tried.add(launch.name)
+        products = {"linear", "patch_embedding", "attention", "expert_fc1", "expert_fc2"}
+        assert tried == {*products, "upsample_conv"}
+
+
+def test_every_launch_of_a_model_is_tuned_on_a_real_run(
+    make_graph: Callable[..., Graph], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "x.gs"
+    write_artifact(make_graph(depth=2, height=8, width=16, stages=1), folder)
+    monkeypatch.setattr(kernels_tune, "candidates", lambda launch: ())
+    ran = []
+
+    def clock(run: Callable[[], None]) -> float:
+        run()
+        ran.append(run.__self__.key)  # type: ignore[attr-defined]
+        return 2.0
+
+    found = kernels_tune.tune_model(folder, "float32", clock)
+    assert [m.key for m in found] == ran
+    assert len(set(ran)) == len(ran)
+    assert {key.split()[0] for key in ran} >= KERNELS
+    assert all(m.time == m.time_before == 2.0 for m in found)
+    assert "2000.0 us" in kernels_tune._text(found)
+
+
 def test_tiles_are_kept_by_card(cache: Path) -> None:
-    assert tiles_file("sm_90", "NVIDIA H100") == cache / "tiles" / "sm_90-nvidia-h100.json"
+    assert (
+        kernels_tune.tiles_file("sm_90", "NVIDIA H100")
+        == cache / "tiles" / "sm_90-nvidia-h100.json"
+    )
 
 
 def test_lists_of_names() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
             for resources in compile_programs(needed, target, precision):
                 found.setdefault(resources.folder, _row(resources, precision))
     rows = list(found.values())
+    _number(rows)
     content = json.dumps({"kernels": rows}, indent=2)
     output = arguments.output or _default_output()
     _write(output, content)
@@ -89,6 +91,16 @@ def _row(resources: Resources, precision: str) -> dict[str, Any]:
         "occupancy": round(resources.occupancy, 4),
         "seconds": round(resources.seconds, 3),
     }
+
+
+def _number(rows: list[dict[str, Any]]) -> None:
+    """Give variants of one name a number each, from the second on."""
+    seen: Counter[tuple[str, str, str]] = Counter()
+    for row in rows:
+        variant = row["target"], row["dtype"], row["name"]
+        seen[variant] += 1
+        if seen[variant] > 1:
+            row["name"] += f" #{seen[variant]}"
 
 
 def _problems(row: dict[str, Any]) -> list[str]:

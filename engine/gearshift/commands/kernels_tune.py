@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from torch import Tensor
+
     from gearshift.backends import Precision
     from gearshift_kernels.triton.launch import Launch, Tiles
-    from gearshift_kernels.triton.tune import Measurement
+    from gearshift_kernels.triton.tune import Measure, Measurement
 
 HELP = "measure the fastest tiles of a model's kernels on the GPU that is here"
 
@@ -32,6 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     check_compiler()
     import torch
+    from triton.testing import do_bench
 
     from gearshift_kernels.triton.launch import current_target
     from gearshift_kernels.triton.tune import read_tuned, write_tuned
@@ -49,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     folder = find_model(arguments.model)
     found: list[Measurement] = []
     for precision in choose_precisions(arguments.precision):
-        found += measure(folder, precision)
+        found += tune_model(folder, precision, do_bench)
     write_tuned(path, target, card, {**tiles, **{m.key: m.tiles for m in found}})
     print(f"{_text(found)}\n\n{path}")
     return 0
@@ -63,14 +67,13 @@ def tiles_file(target: str, card: str) -> Path:
     return tuned_file(cache_folder() / "tiles", target, card)
 
 
-def measure(folder: Path, precision: Precision) -> list[Measurement]:
+def tune_model(folder: Path, precision: Precision, measure: Measure) -> list[Measurement]:
     """Tune what each task of a model launches, on noise for an image.
 
-    Before each launch the whole program runs, so that indices and queues are those of a real run.
+    What comes before a launch runs first, so that its indices and queues are those of a real run.
     """
     import torch
     from tqdm import tqdm
-    from triton.testing import do_bench
 
     from gearshift.backends import Options
     from gearshift.backends.triton_backend import TritonBackend
@@ -89,17 +92,23 @@ def measure(folder: Path, precision: Precision) -> list[Measurement]:
         plan = Plan(program, backend.device, Memory(backend.arena, backend.weights, pool))
         launches = [action for action in plan.actions if isinstance(action, Launch)]
         image = torch.randn(plan.input.shape, generator=torch.Generator().manual_seed(0))
-
-        def prepare(plan: Plan = plan, image: torch.Tensor = image) -> None:
-            plan.input.copy_(image)
-            for action in plan.actions:
-                if isinstance(action, Launch):
-                    action.run()
-
-        new = {launch.key: launch for launch in launches if launch.key not in found}
+        new: dict[str, Launch] = {}
+        for launch in launches:
+            if launch.key not in found:
+                new.setdefault(launch.key, launch)
+        before = partial(_run_until, launches, plan.input, image)
         bar = tqdm(new.values(), desc=graph.card.tasks[task].name, unit="launch", delay=2)
-        found |= {m.key: m for m in tune(bar, candidates, do_bench, prepare)}
+        found |= {m.key: m for m in tune(bar, candidates, measure, before)}
     return list(found.values())
+
+
+def _run_until(launches: list[Launch], place: Tensor, image: Tensor, last: Launch) -> None:
+    """A run of a program up to one of its launches: those after it reuse its inputs' memory."""
+    place.copy_(image)
+    for launch in launches:
+        if launch is last:
+            return
+        launch.run()
 
 
 def _text(found: list[Measurement]) -> str:
@@ -117,20 +126,22 @@ def _text(found: list[Measurement]) -> str:
 
 def candidates(launch: Launch) -> Sequence[Tiles]:
     """What is tried for a launch; nothing for a kernel that has no tiles to tune."""
-    import torch
-
+    from gearshift_kernels.triton.attention import attention_candidates
+    from gearshift_kernels.triton.expert_tiles import expert_candidates
     from gearshift_kernels.triton.launch import TRITON_DTYPE
     from gearshift_kernels.triton.tiles import product_candidates
     from gearshift_kernels.triton.upsample_conv import upsample_conv_candidates
 
-    by_kernel: dict[str, Callable[[torch.dtype], Sequence[Tiles]]] = {
-        "linear": product_candidates,
-        "expert_fc1": product_candidates,
-        "expert_fc2": product_candidates,
-        "patch_embedding": product_candidates,
-        "upsample_conv": upsample_conv_candidates,
-    }
-    if launch.name not in by_kernel:
+    if "DTYPE" not in launch.constants:
         return ()
     dtype = next(k for k, v in TRITON_DTYPE.items() if v == launch.constants["DTYPE"])
-    return by_kernel[launch.name](dtype)
+    match launch.name:
+        case "linear" | "patch_embedding":
+            return product_candidates(dtype)
+        case "expert_fc1" | "expert_fc2":
+            return expert_candidates(dtype, table=launch.arguments["gelu_deltas"] is not None)
+        case "attention":
+            return attention_candidates(dtype, launch.constants["HEAD_DIM"])
+        case "upsample_conv":
+            return upsample_conv_candidates(dtype)
+    return ()

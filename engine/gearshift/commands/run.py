@@ -135,7 +135,12 @@ def _text(rows: list[dict[str, Any]]) -> str:
                 _phrase(row["result"]),
             )
         )
-    return f"backend {rows[0]['backend']}\n{columns(table, right=(1, 3))}"
+    memory = [rows[0]["backend"]]
+    if rows[0]["activation_bytes"] is not None:
+        memory.append(f"activations {with_unit(rows[0]['activation_bytes'], 'B')}")
+    if rows[0]["moved_bytes"]:
+        memory.append(f"experts moved in {with_unit(rows[0]['moved_bytes'], 'B')}")
+    return f"backend {', '.join(memory)}\n{columns(table, right=(1, 3))}"
 
 
 def _phrase(numbers: dict[str, Any]) -> str:

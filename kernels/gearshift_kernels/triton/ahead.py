@@ -11,11 +11,10 @@ import itertools
 import os
 import re
 import subprocess
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,8 @@ class Resources:
     """One compiled kernel, and what it asks of a multiprocessor."""
 
     name: str
-    """The kernel and what makes this variant of it."""
+    """The kernel and what makes this variant of it; variants that differ only in how the JIT
+    specialised an argument have one name."""
     dtype: str
     """Of the weights; without any, of the products; without those, the narrowest of the data."""
     target: str
@@ -110,7 +110,7 @@ def compile_launches(
         finally:
             for launch, _ in needed.values():
                 launch.kernel.device_caches.pop(device, None)
-    return _with_unique_names(found.values())
+    return list(found.values())
 
 
 _DEVICES = itertools.count(-1, -1)
@@ -223,19 +223,6 @@ def _variant(launch: Launch) -> str:
     words += [k for k, v in launch.arguments.items() if k in optional and v is not None]
     words.append("x".join(str(size) for size in launch.tiles.blocks.values()))
     return " ".join(filter(None, words))
-
-
-def _with_unique_names(found: Iterable[Resources]) -> list[Resources]:
-    """Variants that differ only in how the JIT specialised an argument are numbered."""
-    seen: Counter[tuple[str, str]] = Counter()
-    named = []
-    for resources in found:
-        seen[resources.name, resources.dtype] += 1
-        number = seen[resources.name, resources.dtype]
-        named.append(
-            resources if number == 1 else replace(resources, name=f"{resources.name} #{number}")
-        )
-    return named
 
 
 def _dtype(launch: Launch) -> str:

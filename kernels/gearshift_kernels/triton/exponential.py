@@ -35,8 +35,8 @@ def exp2_exact(x):
 def exp2_polynomial(x):
     """2^x for x up to 128, as `approximations.exp2_polynomial`, within its error.
 
-    Additions, products and shifts only: nine instructions for the multiply-add units, which pays
-    where these have time left while the special-function unit is busy.
+    Eleven additions, products and shifts: they leave the special-function unit alone, which pays
+    where that unit is the bottleneck and the others have time left.
     """
     # Minus infinity must not reach the subtraction; a NaN must.
     x = tl.maximum(x, -127.0, propagate_nan=tl.PropagateNan.ALL)

@@ -16,7 +16,7 @@ from gearshift_kernels.triton.launch import (
     require,
     require_rows,
 )
-from gearshift_kernels.triton.numerics import rounded
+from gearshift_kernels.triton.numerics import INTERPRETED, rounded
 
 SQRT_HALF = tl.constexpr(0.7071067811865476)
 NEGLIGIBLE = tl.constexpr(-10.0)
@@ -43,11 +43,22 @@ def gelu_exact(x):
 
 @triton.jit
 def gelu_table(x, deltas):
-    """ReLU minus what the table says, as `approximations.gelu_table`, of float32 x.
+    """ReLU minus what the table says, as `approximations.gelu_table`, of a block of float32 x.
 
     `deltas` points to `approximations.gelu_deltas`. The absolute error is that of the table,
     GELU_ERROR, and 2^-23 |x| of rounding. Its last entry is 0, so that beyond it ReLU is left.
     """
+    if INTERPRETED:
+        return _from_table(x, deltas.to(tl.int64))
+    else:
+        # One element after the other: if all were looked up first, what is read would not fit in
+        # the registers beside the accumulators of a product.
+        return tl.map_elementwise(_from_table, x, deltas.to(tl.int64))
+
+
+@triton.jit
+def _from_table(x, address):
+    deltas = address.to(tl.pointer_type(tl.float32))
     # A NaN becomes RANGE here, and comes back with the last line.
     place = tl.minimum(tl.abs(x), RANGE) * STEPS
     interval = tl.minimum(place.to(tl.int32), LAST)

@@ -125,7 +125,7 @@ def softmax(device: Device, x: Tensor, out: Tensor, *, approximate: bool = False
 
 
 def _tiles(device: Device, rows: int, columns: int) -> Tiles:
-    """About 4,096 elements a program, 32 a thread: a long row alone, or several short ones."""
-    most = 2**16 if device.interpreted else 2**12
+    """About 2,048 elements a program, 16 a thread: a long row alone, or several short ones."""
+    most = 2**16 if device.interpreted else 2**11
     across = min(power_of_two(columns, least=1), most)
     return Tiles({"BLOCK_M": min(power_of_two(rows, least=1), most // across), "BLOCK_N": across})

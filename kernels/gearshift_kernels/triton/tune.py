@@ -40,7 +40,7 @@ def tune(
     launches: Iterable[Launch],
     candidates: Callable[[Launch], Sequence[Tiles]],
     measure: Measure,
-    prepare: Callable[[], None] = lambda: None,
+    prepare: Callable[[Launch], None],
 ) -> list[Measurement]:
     """Try every candidate, and the tiles that a launch came with, for each `Launch.key`.
 
@@ -50,13 +50,13 @@ def tune(
 
     Args:
         measure: such as `triton.testing.do_bench`.
-        prepare: called before each launch; puts into its inputs what a real run would.
+        prepare: called once for each launch; puts into its inputs what a real run would.
     """
     found: dict[str, Measurement] = {}
     for launch in launches:
         if launch.key in found or not all(launch.grid(launch.tiles.blocks)):
             continue
-        prepare()
+        prepare(launch)
         times: list[tuple[float, Tiles]] = []
         for tiles in (launch.tiles, *(t for t in candidates(launch) if t != launch.tiles)):
             time = _time(launch.with_tiles(tiles), measure)

@@ -222,7 +222,7 @@ HALF = (
     _convolution(8, 8, 128, 64, 4, 3),
     _convolution(8, 8, 64, 32, 4, 4),
     _convolution(4, 8, 64, 32, 4, 4),
-    _convolution(4, 8, 32, 64, 2, 3),
+    _convolution(4, 8, 32, 64, 4, 3),
 )
 """For 16-bit operands, the largest first."""
 

@@ -38,6 +38,10 @@ def launch_of(kernel: Kernel, key: str = "k 1", block: int = 64, programs: int =
     return Launch(key, kernel, lambda _: (programs,), {}, {}, tiles(block))
 
 
+def ready(launch: Launch) -> None:
+    """The inputs are as they should be."""
+
+
 def clock(kernel: Kernel) -> Callable[[Callable[[], None]], float]:
     """The time of a run: its block size."""
 
@@ -52,17 +56,20 @@ def test_the_fastest_candidate_is_chosen_for_each_key() -> None:
     kernel, prepared = Kernel(), []
     launches = [launch_of(kernel), launch_of(kernel, "k 2", block=16), launch_of(kernel)]
     found = tune(
-        launches, lambda _: [tiles(64), tiles(32)], clock(kernel), lambda: prepared.append(1)
+        launches,
+        lambda _: [tiles(64), tiles(32)],
+        clock(kernel),
+        lambda launch: prepared.append(launch.key),
     )
     assert found == [Measurement("k 1", tiles(32), 32, 64), Measurement("k 2", tiles(16), 16, 16)]
     assert kernel.ran == [64, 32, 16, 64, 32]
-    assert len(prepared) == 2
+    assert prepared == ["k 1", "k 2"]
 
 
 def test_equal_times_keep_what_was_there() -> None:
     kernel = Kernel()
     same = Tiles({"BLOCK": 64}, warps=8)
-    (found,) = tune([launch_of(kernel)], lambda _: [same], clock(kernel))
+    (found,) = tune([launch_of(kernel)], lambda _: [same], clock(kernel), ready)
     assert found.tiles == tiles(64)
 
 
@@ -71,20 +78,20 @@ def test_equal_times_keep_what_was_there() -> None:
 )
 def test_candidates_that_cannot_run_are_passed_over(error: Exception) -> None:
     kernel = Kernel({64: error, 16: error})
-    (found,) = tune([launch_of(kernel)], lambda _: [tiles(32), tiles(16)], clock(kernel))
+    (found,) = tune([launch_of(kernel)], lambda _: [tiles(32), tiles(16)], clock(kernel), ready)
     assert found == Measurement("k 1", tiles(32), 32, None)
-    assert tune([launch_of(Kernel({64: error}))], lambda _: [], clock(kernel)) == []
+    assert tune([launch_of(Kernel({64: error}))], lambda _: [], clock(kernel), ready) == []
 
 
 def test_other_errors_of_the_card_end_the_tuning() -> None:
     kernel = Kernel({64: RuntimeError("an illegal memory access was encountered")})
     with pytest.raises(RuntimeError, match="illegal memory"):
-        tune([launch_of(kernel)], lambda _: [], clock(kernel))
+        tune([launch_of(kernel)], lambda _: [], clock(kernel), ready)
 
 
 def test_a_launch_without_work_is_not_measured() -> None:
     kernel = Kernel()
-    assert tune([launch_of(kernel, programs=0)], lambda _: [], clock(kernel)) == []
+    assert tune([launch_of(kernel, programs=0)], lambda _: [], clock(kernel), ready) == []
     assert kernel.ran == []
 
 
