@@ -105,6 +105,8 @@ def _number(rows: list[dict[str, Any]]) -> None:
 
 def _problems(row: dict[str, Any]) -> list[str]:
     """What is wrong with a kernel: no launch of it would run, or it is needlessly slow."""
+    from gearshift.commands.kernels_launches import SIXTEEN_BIT
+
     kernel = f"kernel {row['name']} {row['dtype']} on {row['target']}"
     if row["shared"] > row["shared_limit"]:
         return [
@@ -113,7 +115,7 @@ def _problems(row: dict[str, Any]) -> list[str]:
         ]
     if not row["occupancy"]:
         return [f"{kernel} does not fit a multiprocessor: {row['registers']} registers"]
-    if row["spills"] and row["precision"] != "float32":
+    if row["spills"] and row["precision"] in SIXTEEN_BIT:
         return [f"{kernel} spills {row['spills']:,} bytes of registers"]
     return []
 

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from gearshift.program import Program
     from gearshift_kernels.triton.ahead import Resources
 
+SIXTEEN_BIT = ("float16", "bfloat16")
+"""The precisions in which no kernel may spill registers."""
+
 
 def check_compiler() -> None:
     """Raises BackendError unless kernels can be compiled in this process."""
@@ -42,7 +45,7 @@ def choose(what: str, text: str, known: Iterable[str]) -> list[str]:
 
 
 def choose_precisions(text: str) -> list[Precision]:
-    """The precisions in a comma-separated list; float32 last, where a kernel may spill.
+    """The precisions in a comma-separated list, those of `SIXTEEN_BIT` first.
 
     Raises:
         InputError: one is not known.
@@ -50,7 +53,7 @@ def choose_precisions(text: str) -> list[Precision]:
     from gearshift.backends import Precision
 
     names = choose("precision", text, get_args(Precision))
-    return cast("list[Precision]", sorted(names, key=lambda name: name == "float32"))
+    return cast("list[Precision]", sorted(names, key=lambda name: name not in SIXTEEN_BIT))
 
 
 def programs(model: str) -> list[Program]:

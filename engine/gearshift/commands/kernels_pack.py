@@ -32,6 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     from gearshift.errors import InputError
 
     check_compiler()
+    from gearshift.backends.triton_device import kernels_folder
     from gearshift_kernels.triton.pack import pack
     from gearshift_kernels.triton.targets import TARGETS
 
@@ -47,14 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         for precision in precisions
         for resources in compile_programs(needed, target, precision)
     }
-    folder = arguments.output or default_folder()
+    folder = arguments.output or kernels_folder()
     added = pack(sorted(compiled), folder)
     print(f"{len(compiled)} kernels of {arguments.model} in {folder}, {added} of them new")
     return 0
-
-
-def default_folder() -> Path:
-    """Where the backend looks for compiled kernels."""
-    from gearshift.cache import cache_folder
-
-    return cache_folder() / "kernels"

@@ -37,6 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     import torch
     from triton.testing import do_bench
 
+    from gearshift.backends.triton_device import tiles_file
     from gearshift_kernels.triton.launch import current_target
     from gearshift_kernels.triton.tune import read_tuned, write_tuned
 
@@ -49,7 +50,10 @@ def run(arguments: argparse.Namespace) -> int:
         ) from None
     card = torch.cuda.get_device_name()
     path = tiles_file(target, card)
-    tiles = read_tuned(path)
+    try:
+        tiles = read_tuned(path)
+    except ValueError as error:
+        raise BackendError(str(error)) from None
     folder = find_model(arguments.model)
     found: list[Measurement] = []
     for precision in choose_precisions(arguments.precision):
@@ -57,14 +61,6 @@ def run(arguments: argparse.Namespace) -> int:
     write_tuned(path, target, card, {**tiles, **{m.key: m.tiles for m in found}})
     print(f"{_text(found)}\n\n{path}")
     return 0
-
-
-def tiles_file(target: str, card: str) -> Path:
-    """Where the tiles of a card are kept."""
-    from gearshift.cache import cache_folder
-    from gearshift_kernels.triton.tune import tuned_file
-
-    return tuned_file(cache_folder() / "tiles", target, card)
 
 
 def tune_model(folder: Path, precision: Precision, measure: Measure) -> list[Measurement]:
