@@ -275,7 +275,7 @@ def test_candidates_cut_the_same_axes(make_graph: Callable[..., Graph]) -> None:
                 assert launch.tiles in found
                 tried.add(launch.name)
         products = {"linear", "patch_embedding", "attention", "expert_fc1", "expert_fc2"}
-        assert tried == {*products, "upsample_conv"}
+        assert tried == {*products, "upsample_conv", "router", "expert_queues", "combine"}
 
 
 def test_every_launch_of_a_model_is_tuned_on_a_real_run(

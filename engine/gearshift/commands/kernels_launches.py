@@ -73,11 +73,12 @@ def programs(model: str) -> list[Program]:
 def compile_programs(
     needed: Iterable[Program], target: str, precision: Precision
 ) -> list[Resources]:
-    """Compile what the programs launch; a bar shows on standard error if it takes long.
+    """Compile what the programs launch, exactly and approximately, with a bar if it takes long.
 
     Raises:
         BackendError: a part of a program has no kernel, or a kernel does not compile.
     """
+    from gearshift.backends import Approximation
     from gearshift.backends.triton_lowering import UnsupportedError
     from gearshift.backends.triton_plan import plan_launches
     from gearshift_kernels.triton.ahead import compile_launches
@@ -89,7 +90,10 @@ def compile_programs(
 
     try:
         launches = [
-            launch for program in needed for launch in plan_launches(program, target, precision)
+            launch
+            for program in needed
+            for approximate in (frozenset(), frozenset(get_args(Approximation)))
+            for launch in plan_launches(program, target, precision, approximate)
         ]
         return compile_launches(launches, target, progress)
     except (UnsupportedError, RuntimeError) as error:

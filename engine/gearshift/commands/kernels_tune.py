@@ -122,22 +122,29 @@ def _text(found: list[Measurement]) -> str:
 
 def candidates(launch: Launch) -> Sequence[Tiles]:
     """What is tried for a launch; nothing for a kernel that has no tiles to tune."""
+    import torch
+
     from gearshift_kernels.triton.attention import attention_candidates
-    from gearshift_kernels.triton.expert_tiles import expert_candidates
+    from gearshift_kernels.triton.experts import COMBINE_CANDIDATES
     from gearshift_kernels.triton.launch import TRITON_DTYPE
+    from gearshift_kernels.triton.queues import QUEUE_CANDIDATES
+    from gearshift_kernels.triton.router import ROUTER_CANDIDATES
     from gearshift_kernels.triton.tiles import product_candidates
     from gearshift_kernels.triton.upsample_conv import upsample_conv_candidates
 
-    if "DTYPE" not in launch.constants:
-        return ()
-    dtype = next(k for k, v in TRITON_DTYPE.items() if v == launch.constants["DTYPE"])
-    match launch.name:
-        case "linear" | "patch_embedding":
+    product = launch.constants.get("DTYPE")
+    dtype = next((k for k, v in TRITON_DTYPE.items() if v == product), None)
+    match launch.name, dtype:
+        case (("linear" | "patch_embedding" | "expert_fc1" | "expert_fc2"), torch.dtype()):
             return product_candidates(dtype)
-        case "expert_fc1" | "expert_fc2":
-            return expert_candidates(dtype, table=launch.arguments["gelu_deltas"] is not None)
-        case "attention":
+        case "attention", torch.dtype():
             return attention_candidates(dtype, launch.constants["HEAD_DIM"])
-        case "upsample_conv":
+        case "upsample_conv", torch.dtype():
             return upsample_conv_candidates(dtype)
+        case "router", _:
+            return ROUTER_CANDIDATES
+        case "expert_queues", _:
+            return QUEUE_CANDIDATES
+        case "combine", _:
+            return COMBINE_CANDIDATES
     return ()

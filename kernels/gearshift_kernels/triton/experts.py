@@ -14,7 +14,6 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from gearshift_kernels.triton.expert_tiles import expert_tiles
 from gearshift_kernels.triton.gelu import gelu_exact, gelu_table
 from gearshift_kernels.triton.launch import (
     TRITON_DTYPE,
@@ -29,6 +28,7 @@ from gearshift_kernels.triton.launch import (
 from gearshift_kernels.triton.numerics import operand, rounded
 from gearshift_kernels.triton.quantise import Weight, product_dtype, scale_of, values_of
 from gearshift_kernels.triton.queues import find_tile, most_tiles, require_dense
+from gearshift_kernels.triton.tiles import expert_tiles
 
 
 @dataclass(frozen=True)
@@ -288,9 +288,7 @@ def _grouped_product(
             "BLOCK_E": power_of_two(experts),
         },
         tiles=device.tuned.get(key)
-        or expert_tiles(
-            device, rows * top_k, experts, columns, inner, dtype, table=gelu_deltas is not None
-        ),
+        or expert_tiles(device, rows * top_k, experts, columns, inner, dtype),
     )
 
 

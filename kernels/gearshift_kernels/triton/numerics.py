@@ -30,7 +30,7 @@ def rounded(x, DTYPE: tl.constexpr):
     The interpreter cuts the lower half off when it makes bfloat16 of float32, and makes garbage
     of integers, so that there the rounding is done on the bits.
     """
-    if INTERPRETED and DTYPE == tl.bfloat16:
+    if INTERPRETED and tl.bfloat16 == DTYPE:
         x = x.to(tl.float32)
         bits = x.to(tl.uint32, bitcast=True)
         bits = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000
