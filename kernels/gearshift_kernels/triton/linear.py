@@ -19,12 +19,15 @@ from gearshift_kernels.triton.launch import (
     require_rows,
 )
 from gearshift_kernels.triton.norm import Norm
-from gearshift_kernels.triton.numerics import operand, rounded, row_statistics
+from gearshift_kernels.triton.numerics import (
+    grouped,
+    normalised_chunk,
+    operand,
+    rounded,
+    row_statistics,
+)
 from gearshift_kernels.triton.quantise import Weight, product_dtype, scale_of, values_of
 from gearshift_kernels.triton.tiles import product_tiles
-
-GROUP = tl.constexpr(8)
-"""Blocks of rows that share a block of columns while it is in the L2 cache."""
 
 
 @triton.jit
@@ -53,7 +56,8 @@ def linear_kernel(
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ):
-    block_m, block_n = _grouped(tl.program_id(0), rows, columns, BLOCK_M, BLOCK_N)
+    down, across = tl.cdiv(rows, BLOCK_M), tl.cdiv(columns, BLOCK_N)
+    block_m, block_n = grouped(tl.program_id(0), down, across)
     m = (block_m * BLOCK_M + tl.arange(0, BLOCK_M))[:, None]
     n = (block_n * BLOCK_N + tl.arange(0, BLOCK_N))[None, :]
     is_row, is_column = m < rows, n < columns
@@ -67,10 +71,8 @@ def linear_kernel(
         is_inner = k < inner
         a = tl.load(x_row + k[None, :], mask=is_row & is_inner[None, :], other=0.0)
         if norm_scale is not None:
-            gain = tl.load(norm_scale + k, mask=is_inner, other=0.0)
-            shift = tl.load(norm_bias + k, mask=is_inner, other=0.0)
-            a = (a.to(tl.float32) - mean[:, None]) * deviation[:, None] * gain[None, :]
-            a += shift[None, :]
+            a = a.to(tl.float32)
+            a = normalised_chunk(a, mean, deviation, norm_scale, norm_bias, k, is_inner)
         b = tl.load(weight_row + k[:, None], mask=is_column & is_inner[:, None], other=0.0)
         a, b = operand(rounded(a, DTYPE)), operand(rounded(b, DTYPE))
         total = tl.dot(a, b, total, input_precision=PRECISION)
@@ -86,18 +88,6 @@ def linear_kernel(
         total += tl.load(place, mask=is_inside, other=0.0).to(tl.float32)
     place = out + m.to(tl.int64) * out_stride + n
     tl.store(place, rounded(total, out.dtype.element_ty), mask=is_inside)
-
-
-@triton.jit
-def _grouped(program, rows, columns, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr):
-    """Block of rows and block of columns of a program: GROUP blocks of rows go down a column
-    before the next column, so that what they read stays in the L2 cache."""
-    across = tl.cdiv(columns, BLOCK_N)
-    group = program // (GROUP * across)
-    first = group * GROUP
-    height = tl.minimum(tl.cdiv(rows, BLOCK_M) - first, GROUP)
-    inside = program % (GROUP * across)
-    return first + inside % height, inside // height
 
 
 def linear(

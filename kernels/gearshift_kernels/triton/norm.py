@@ -9,7 +9,7 @@ import triton.language as tl
 from torch import Tensor
 
 from gearshift_kernels.triton.launch import Device, Launch, Tiles, cdiv, power_of_two, require
-from gearshift_kernels.triton.numerics import rounded, row_statistics
+from gearshift_kernels.triton.numerics import normalised_chunk, rounded, row_statistics
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,13 @@ def layer_norm_kernel(
     out_row = out + image * out_image_stride + token * out_token_stride
     mean, deviation = row_statistics(x_row, is_row, width, epsilon, BLOCK_K)
     for start in range(0, width, BLOCK_K):
-        k = start + tl.arange(0, BLOCK_K)[None, :]
+        k = start + tl.arange(0, BLOCK_K)
         is_column = k < width
-        is_inside = is_row & is_column
-        chunk = tl.load(x_row + k, mask=is_inside, other=0.0).to(tl.float32)
-        gain = tl.load(norm_scale + k, mask=is_column, other=0.0)
-        shift = tl.load(norm_bias + k, mask=is_column, other=0.0)
-        normal = (chunk - mean[:, None]) * deviation[:, None] * gain + shift
-        tl.store(out_row + k, rounded(normal, out.dtype.element_ty), mask=is_inside)
+        is_inside = is_row & is_column[None, :]
+        chunk = tl.load(x_row + k[None, :], mask=is_inside, other=0.0).to(tl.float32)
+        normal = normalised_chunk(chunk, mean, deviation, norm_scale, norm_bias, k, is_column)
+        place = out_row + k[None, :]
+        tl.store(place, rounded(normal, out.dtype.element_ty), mask=is_inside)
 
 
 def layer_norm(device: Device, x: Tensor, norm: Norm, out: Tensor) -> Launch:

@@ -9,6 +9,23 @@ from gearshift_kernels.triton.launch import is_interpreted
 
 INTERPRETED = tl.constexpr(is_interpreted())
 
+GROUP = tl.constexpr(8)
+"""Blocks of rows that share a block of columns while it is in the L2 cache."""
+
+
+@triton.jit
+def grouped(program, down, across):
+    """Row and column of a program in a grid of `down` x `across` blocks.
+
+    GROUP blocks of rows go down a column before the next column begins, so that what they read
+    stays in the L2 cache.
+    """
+    group = program // (GROUP * across)
+    first = group * GROUP
+    height = tl.minimum(down - first, GROUP)
+    inside = program % (GROUP * across)
+    return first + inside % height, inside // height
+
 
 @triton.jit
 def operand(x):
@@ -60,3 +77,11 @@ def row_statistics(x, is_row, columns, epsilon, BLOCK_K: tl.constexpr):
         mean += step * share
         squares += tl.sum(centred * centred, 1) + step * step * share * start
     return mean, 1.0 / tl.sqrt(squares / columns + epsilon)
+
+
+@triton.jit
+def normalised_chunk(chunk, mean, deviation, scale, bias, k, is_inner):
+    """Columns k of rows, normalised: `chunk` float32 (M, K), statistics of `row_statistics`."""
+    gain = tl.load(scale + k, mask=is_inner, other=0.0)[None, :]
+    shift = tl.load(bias + k, mask=is_inner, other=0.0)[None, :]
+    return (chunk - mean[:, None]) * deviation[:, None] * gain + shift

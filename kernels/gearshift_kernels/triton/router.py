@@ -21,7 +21,7 @@ from gearshift_kernels.triton.launch import (
     require_rows,
 )
 from gearshift_kernels.triton.norm import Norm
-from gearshift_kernels.triton.numerics import rounded, row_statistics
+from gearshift_kernels.triton.numerics import normalised_chunk, rounded, row_statistics
 from gearshift_kernels.triton.queues import expert_queues, require_dense
 from gearshift_kernels.triton.targets import find_target
 
@@ -69,9 +69,7 @@ def router_kernel(
         is_inside = is_row & is_inner[None, :]
         a = tl.load(x_row + k[None, :], mask=is_inside, other=0.0).to(tl.float32)
         if norm_scale is not None:
-            gain = tl.load(norm_scale + k, mask=is_inner, other=0.0)
-            shift = tl.load(norm_bias + k, mask=is_inner, other=0.0)
-            a = (a - mean[:, None]) * deviation[:, None] * gain[None, :] + shift[None, :]
+            a = normalised_chunk(a, mean, deviation, norm_scale, norm_bias, k, is_inner)
         if normalised is not None:
             place = normalised + m.to(tl.int64) * normalised_stride + k[None, :]
             tl.store(place, rounded(a, normalised.dtype.element_ty), mask=is_inside)

@@ -22,12 +22,9 @@ from gearshift_kernels.triton.launch import (
     power_of_two,
     require,
 )
-from gearshift_kernels.triton.numerics import operand, rounded
+from gearshift_kernels.triton.numerics import grouped, operand, rounded
 from gearshift_kernels.triton.quantise import Weight, product_dtype, scale_of, values_of
 from gearshift_kernels.triton.targets import find_target
-
-GROUP = tl.constexpr(8)
-"""Blocks of pixels that share a block of weights while it is in the L2 cache."""
 
 
 @triton.jit
@@ -61,7 +58,7 @@ def upsample_conv_kernel(
     down, across = tl.cdiv(height, BLOCK_H), tl.cdiv(width, BLOCK_W)
     channel_blocks = tl.cdiv(outputs, BLOCK_N)
     blocks, columns = images * down * across, SCALE * SCALE * channel_blocks
-    block, column = _grouped(tl.program_id(0), blocks, columns)
+    block, column = grouped(tl.program_id(0), blocks, columns)
     image = (block // (down * across)).to(tl.int64)
     first_row, first_column = block // across % down * BLOCK_H, block % across * BLOCK_W
     phase = column // channel_blocks
@@ -99,17 +96,6 @@ def upsample_conv_kernel(
     place = out + image * out_image_stride + out_row + out_column + n
     is_inside = (i < height) & (j < width) & is_output
     tl.store(place, rounded(total, out.dtype.element_ty), mask=is_inside)
-
-
-@triton.jit
-def _grouped(program, blocks, columns):
-    """Block of pixels and block of weights of a program: GROUP blocks of pixels go down a column
-    before the next column, so that what they read stays in the L2 cache."""
-    group = program // (GROUP * columns)
-    first = group * GROUP
-    members = tl.minimum(blocks - first, GROUP)
-    inside = program % (GROUP * columns)
-    return first + inside % members, inside // members
 
 
 @triton.jit
