@@ -34,8 +34,9 @@ def _linear(x: Float64, weight: Array, bias: Array) -> Float64:
     return x @ weight.T + bias
 
 
-def _softmax(x: Float64) -> Float64:
+def softmax(x: Array) -> Float64:
     """Over the last axis; the maximum is taken off first so that exp cannot overflow."""
+    (x,) = _float64(x)
     powers = np.exp(x - x.max(axis=-1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
 
@@ -101,7 +102,7 @@ def attention(
     for head in range(heads):
         own = slice(head * head_dim, (head + 1) * head_dim)
         logits = query[..., own] @ key[..., own].swapaxes(-1, -2) / math.sqrt(head_dim)
-        mixed[..., own] = _softmax(logits) @ value[..., own]
+        mixed[..., own] = softmax(logits) @ value[..., own]
     return _linear(mixed, proj_weight, proj_bias)
 
 
@@ -148,7 +149,7 @@ def router(
     x, weight, bias = _float64(x, weight, bias)
     task = int(task)
     logits = x @ weight[task if weight.shape[0] > 1 else 0] + bias[task]
-    scores = _softmax(logits)
+    scores = softmax(logits)
     expert_index = np.argsort(-scores, axis=-1, kind="stable")[..., :top_k].astype(np.int64)
     gate_score = np.take_along_axis(scores, expert_index, axis=-1)
     return expert_index, np.where(gate_score > prune_scores, gate_score, 0.0)
