@@ -17,34 +17,15 @@ from gearshift.graph import Graph
 from gearshift.specialise import specialise
 from gearshift.weights import WeightStore
 
+from .programs import FLOAT32, SIZES, poison, relative
+
 MakeGraph = Callable[..., Graph]
 MakeImage = Callable[..., np.ndarray]
 Expected = Callable[[Graph, int, np.ndarray], dict[str, np.ndarray]]
 
-# float32 rounds at 6e-8; the longest chain here has about 2,000 roundings of values of order one.
-FLOAT32 = 2e-5
-
 
 def open_backend(precision: str = "float32", threads: int | None = None) -> TorchBackend:
     return TorchBackend(Options(Path(), precision, threads))
-
-
-def relative(found: np.ndarray, wanted: np.ndarray) -> float:
-    return float(np.abs(found - wanted).max() / np.abs(wanted).max())
-
-
-def poison(backend: TorchBackend) -> None:
-    """Every byte of the arena 0xFF: NaN as a float, -1 as an index."""
-    backend.arena.tensor(0, (backend.arena.nbytes,), torch.uint8).fill_(255)
-
-
-SIZES = [
-    {},
-    {"patch": 4, "height": 4, "width": 4, "stages": 2},
-    {"patch": 10, "height": 20, "width": 30, "stages": 2, "top_k": 5},
-    {"routers": 1, "biased": True, "prune_scores": 0.2},
-    {"experts": 1, "top_k": 1, "depth": 2, "decoders": False},
-]
 
 
 @pytest.mark.parametrize(("sizes", "batch"), list(zip(SIZES, (3, 1, 1, 3, 1), strict=True)))
@@ -57,7 +38,7 @@ def test_every_task_equals_the_oracle(
     for task in range(len(graph.card.tasks)):
         program = specialise(graph, task, batch, weights=weights)
         compiled = backend.compile(program)
-        poison(backend)
+        poison(backend.arena)
         found = compiled.run(image)
         wanted = expected(graph, task, image)["output" if graph.decoders else "tokens"]
         assert found.shape == wanted.shape
@@ -194,7 +175,7 @@ def test_bfloat16_follows_the_oracle_when_routed_alike(
     values = expected(graph, 1, image)
     compiled = bfloat16.compile(specialise(graph, 1, 2))
     fix_routing(compiled, values)
-    poison(bfloat16)
+    poison(bfloat16.arena)
     found, wanted = compiled.run(image), values["output" if graph.decoders else "tokens"]
     error = np.sqrt(np.square(found - wanted).mean() / np.square(wanted).mean())
     # A product's input and output round at 2^-9 each; some 25 roundings one after another, of

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,36 +25,17 @@ from gearshift.weights import WeightStore
 from gearshift_kernels.triton.launch import Launch
 from gearshift_kernels.triton.targets import TARGETS
 
+from .programs import FLOAT32, SIZES, gate_ahead, poison, relative
+
 MakeGraph = Callable[..., Graph]
 MakeImage = Callable[..., np.ndarray]
 Expected = Callable[[Graph, int, np.ndarray], dict[str, np.ndarray]]
-
-# float32 rounds at 6e-8; the longest chain here has about 2,000 roundings of values of order one.
-FLOAT32 = 2e-5
 
 SMALL = {"height": 16, "width": 8, "depth": 2, "stages": 2, "patch": 4}
 
 
 def open_backend(precision: str = "float32", **options: object) -> TritonBackend:
     return TritonBackend(Options(Path(), precision, **options))
-
-
-def poison(backend: TritonBackend) -> None:
-    """Every byte of the arena 0xFF: NaN as a float, -1 as an index."""
-    backend.arena.tensor(0, (backend.arena.nbytes,), torch.uint8).fill_(255)
-
-
-def relative(found: np.ndarray, wanted: np.ndarray) -> float:
-    return float(np.abs(found - wanted).max() / np.abs(wanted).max())
-
-
-SIZES = [
-    {},
-    {"patch": 4, "height": 4, "width": 4, "stages": 2},
-    {"patch": 10, "height": 20, "width": 30, "stages": 2, "top_k": 5, "depth": 2},
-    {"routers": 1, "biased": True, "prune_scores": 0.2},
-    {"experts": 1, "top_k": 1, "depth": 2, "decoders": False},
-]
 
 
 @pytest.mark.parametrize(("sizes", "batch"), list(zip(SIZES, (1, 2, 1, 2, 1), strict=True)))
@@ -67,7 +47,7 @@ def test_every_task_equals_the_oracle(
     image = make_image(batch, graph.card.image_height, graph.card.image_width)
     for task in range(2):
         compiled = backend.compile(specialise(graph, task, batch, weights=weights))
-        poison(backend)
+        poison(backend.arena)
         found = compiled.run(image)
         wanted = expected(graph, task, image)["output" if graph.decoders else "tokens"]
         assert found.shape == wanted.shape
@@ -77,17 +57,10 @@ def test_every_task_equals_the_oracle(
 def test_a_router_ahead_of_its_block(
     make_graph: MakeGraph, make_image: MakeImage, expected: Expected
 ) -> None:
-    graph = make_graph(**SMALL)
-    trunk = tuple(
-        replace(node, inputs=("blocks.0.add2", *node.inputs[1:]))
-        if node.operator == "Router"
-        else node
-        for node in graph.trunk
-    )
-    graph, image = replace(graph, trunk=trunk), make_image(1, 16, 8)
+    graph, image = gate_ahead(make_graph(**SMALL)), make_image(1, 16, 8)
     backend = open_backend()
     compiled = backend.compile(specialise(graph, 1))
-    poison(backend)
+    poison(backend.arena)
     assert relative(compiled.run(image), expected(graph, 1, image)["output"]) < FLOAT32
 
 
@@ -156,7 +129,7 @@ def test_results_are_the_callers_own_and_the_same_bit_for_bit(
     other = compiled.run(make_image(1, 16, 8, seed=8))
     assert (first != other).any()
     np.testing.assert_array_equal(first, kept)
-    poison(backend)
+    poison(backend.arena)
     np.testing.assert_array_equal(compiled.run(make_image(1, 16, 8)), kept)
 
 
@@ -187,7 +160,7 @@ def test_streamed_experts_give_identical_results(
     for slots in (2, 3, 7, 9):
         backend = open_backend(memory=slots * size + 1)
         streamed = [backend.compile(specialise(graph, task)) for task in (0, 1)]
-        poison(backend)
+        poison(backend.arena)
         backend.pool.slots[-2:] = 255
         for _ in range(2):
             np.testing.assert_array_equal(streamed[0].run(image), wanted)

@@ -13,6 +13,8 @@ from gearshift.graph import Graph
 from gearshift.graph.graph import Node
 from gearshift.specialise import specialise
 
+from .programs import gate_ahead
+
 MakeGraph = Callable[..., Graph]
 
 
@@ -77,18 +79,6 @@ def test_sums_may_name_the_stream_second(graph: Graph) -> None:
     )
     wanted = kernels(lower(specialise(graph, 0), "float32"))
     assert kernels(lower(specialise(replace(graph, trunk=swapped), 0), "float32")) == wanted
-
-
-def gate_ahead(graph: Graph) -> Graph:
-    """The routers read the block's input, before its attention."""
-    trunk = []
-    for node in graph.trunk:
-        if node.operator == "Router":
-            block = node.name.removesuffix(".router")
-            before = f"blocks.{int(block.removeprefix('blocks.')) - 1}.add2"
-            node = replace(node, inputs=(before, *node.inputs[1:]))
-        trunk.append(node)
-    return replace(graph, trunk=tuple(trunk))
 
 
 def test_a_router_ahead_of_its_block_normalises_nothing(graph: Graph) -> None:
