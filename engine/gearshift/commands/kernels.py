@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from gearshift.commands import kernels_compile, kernels_pack, kernels_tune
+import gearshift.commands.kernels_compile as kernels_compile
+import gearshift.commands.kernels_pack as kernels_pack
+import gearshift.commands.kernels_tune as kernels_tune
 
 ACTIONS = {"compile": kernels_compile, "pack": kernels_pack, "tune": kernels_tune}
 

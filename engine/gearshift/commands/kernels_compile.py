@@ -9,6 +9,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gearshift.output import check_file, whole_file
+
 if TYPE_CHECKING:
     from gearshift_kernels.triton.ahead import Resources
 
@@ -50,6 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
     check_compiler()
     from gearshift_kernels.triton.targets import TARGETS
 
+    output = arguments.output or _default_output()
+    check_file(output)
     targets = choose("target", arguments.target, TARGETS)
     precisions = choose_precisions(arguments.precision)
     needed = [program for model in arguments.model.split(",") for program in programs(model)]
@@ -64,8 +68,8 @@ def run(arguments: argparse.Namespace) -> int:
     rows = list(found.values())
     _number(rows)
     content = json.dumps({"kernels": rows}, indent=2)
-    output = arguments.output or _default_output()
-    _write(output, content)
+    with whole_file(output) as partial:
+        partial.write_text(content + "\n")
     print(content if arguments.json else _text(rows, output))
     problems = [problem for row in rows for problem in _problems(row)]
     for problem in problems:
@@ -149,13 +153,3 @@ def _default_output() -> Path:
     from gearshift.cache import cache_folder
 
     return cache_folder() / FILE
-
-
-def _write(output: Path, content: str) -> None:
-    """Whole or not at all."""
-    partial = output.with_name(f".{output.name}.partial")
-    try:
-        partial.write_text(content + "\n")
-        partial.replace(output)
-    finally:
-        partial.unlink(missing_ok=True)

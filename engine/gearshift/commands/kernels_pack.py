@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from gearshift.output import make_folder
+
 HELP = "store the compiled kernels of a model in a folder, for a GPU that need not be here"
 
 
@@ -41,6 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
     without = [target for target in targets if not TARGETS[target].has_float8]
     if "float8" in precisions and without:
         raise InputError(f"{', '.join(without)}: no float8 there, choose precision int8")
+    folder = arguments.output or kernels_folder()
+    make_folder(folder)
     needed = programs(arguments.model)
     compiled = {
         resources.folder
@@ -48,7 +52,6 @@ def run(arguments: argparse.Namespace) -> int:
         for precision in precisions
         for resources in compile_programs(needed, target, precision)
     }
-    folder = arguments.output or kernels_folder()
     added = pack(sorted(compiled), folder)
     print(f"{len(compiled)} kernels of {arguments.model} in {folder}, {added} of them new")
     return 0

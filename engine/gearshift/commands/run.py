@@ -7,6 +7,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gearshift.errors import InputError
+from gearshift.output import check_file, whole_file
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -61,7 +64,8 @@ def run(arguments: argparse.Namespace) -> int:
         results[task] = session.run(picture, task=task)
         rows.append({**_cost(session.stats), "task": task, "result": _numbers(results[task])})
     if output:
-        _save(_picture(picture, results), output)
+        with whole_file(output) as partial:
+            _picture(picture, results).save(partial)
     if arguments.json:
         print(json.dumps({"model": session.card.name, "tasks": rows}, indent=2))
     else:
@@ -73,16 +77,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check_output(output: Path) -> None:
     """Raises InputError for a place where no picture can be written."""
-    from gearshift.errors import InputError
-
     if output.suffix.lower() not in PICTURE_ENDINGS:
         raise InputError(f"output {output} is no picture's name: end it in .png or .jpg")
-    if not output.parent.is_dir():
-        raise InputError(
-            f"output {output} cannot be written: make the folder {output.parent} first"
-        )
-    if output.is_dir():
-        raise InputError(f"output {output} is a folder: choose another name")
+    check_file(output)
 
 
 def _cost(stats: Stats) -> dict[str, Any]:
@@ -185,13 +182,3 @@ def _legend(result: Result) -> tuple[tuple[str, tuple[int, int, int]], ...]:
         return ()
     red_green_blue = dict(zip(result.label_names, result.colours.tolist(), strict=True))
     return tuple((name, tuple(red_green_blue[name])) for name in _numbers(result))
-
-
-def _save(picture: Image.Image, output: Path) -> None:
-    """Whole or not at all."""
-    partial = output.with_name(f".{output.stem}.partial{output.suffix}")
-    try:
-        picture.save(partial)
-        partial.replace(output)
-    finally:
-        partial.unlink(missing_ok=True)
