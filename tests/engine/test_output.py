@@ -26,9 +26,14 @@ def test_places_where_nothing_can_be_written(tmp_path: Path) -> None:
 def test_an_old_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
     output = tmp_path / "table.json"
     output.write_text("old")
-    with pytest.raises(KeyboardInterrupt), whole_file(output) as partial:
-        partial.write_text("half")
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with whole_file(output) as partial:
+            partial.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert output.read_text() == "old"
     assert list(tmp_path.iterdir()) == [output]
     with whole_file(output) as partial:
