@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from gearshift.backends import triton_device
 from gearshift.backends.triton_lowering import lower
 from gearshift.cli import main
 from gearshift.graph import read_artifact
@@ -108,11 +109,10 @@ def test_kernels_without_a_card_is_a_one_line_error(
 def test_a_card_without_float8_is_a_one_line_error(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launch, "current_target", lambda: "sm_80")
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a card that nobody has tuned")
+    monkeypatch.setattr(triton_device, "current_target", lambda: "sm_80")
     assert main(["bench", "kernels", "demo", "--precision", "float8"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert "sm_80 has no float8" in line
+    assert "A100 (sm_80) has no float8 (e4m3): choose precision int8" in line
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the kernels run on the GPU here")

@@ -17,12 +17,12 @@ from gearshift_bench import kernels
 from gearshift_bench.case import Bench, relative_error, tolerance
 from gearshift_bench.cases import make_case
 from gearshift_bench.kernels import OURS, Entry, Result, check, contenders, entries
-from gearshift_kernels.triton.launch import Device, current_device
+from gearshift_kernels.triton.launch import Device, current_target
 
 
 @pytest.fixture(scope="module")
 def device() -> Device:
-    return current_device()
+    return Device(current_target())
 
 
 @pytest.fixture(scope="module")

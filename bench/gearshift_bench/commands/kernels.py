@@ -8,9 +8,11 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gearshift.output import check_file, whole_file
 from gearshift_bench.commands.roofline import PRECISIONS
 
 if TYPE_CHECKING:
+    from gearshift.backends import Precision
     from gearshift.program import Program
     from gearshift_bench.kernels import Result
     from gearshift_bench.machines import Machine
@@ -36,8 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
     from gearshift.errors import BackendError
 
+    if arguments.json:
+        check_file(arguments.json)
     device = _device(arguments.precision)
     program = _program(arguments.model, arguments.task, is_small=device.interpreted)
 
@@ -45,51 +51,37 @@ def run(arguments: argparse.Namespace) -> int:
     from gearshift_bench.kernels import check, entries, measure
 
     bench = Bench(device, arguments.precision)
-    results = [check(bench, entry) for entry in entries(program, arguments.precision)]
+    found = entries(program, arguments.precision)
+    results = [check(bench, entry) for entry in tqdm(found, desc="check", delay=2, leave=False)]
     if not device.interpreted:
-        results = [measure(bench, result) for result in results]
+        results = [measure(bench, one) for one in tqdm(results, desc="time", delay=2, leave=False)]
     card, machine = _card(device)
     print("\n".join(report(program, results, card, machine, arguments.precision)))
     if arguments.json:
         document = _document(program, results, card, machine, arguments.precision)
-        arguments.json.write_text(json.dumps(document, indent=2) + "\n")
+        with whole_file(arguments.json) as partial:
+            partial.write_text(json.dumps(document, indent=2) + "\n")
     wrong = [result.entry.work.node for result in results if not result.is_right]
     if wrong:
         raise BackendError(f"outside their tolerance, and not timed: {', '.join(wrong)}")
     return 0
 
 
-def _device(precision: str) -> Device:
+def _device(precision: Precision) -> Device:
     """What kernels would run on, with the tiles that were tuned there.
 
     Raises:
         BackendError: there is nothing, it is unknown, or it does not know the precision.
     """
-    from gearshift.cache import cache_folder
     from gearshift.errors import BackendError
 
     try:
-        import torch
-
-        from gearshift_kernels.triton.launch import current_device
-        from gearshift_kernels.triton.targets import find_target
-        from gearshift_kernels.triton.tune import read_tuned, tuned_file
-
-        device = current_device()
-        if device.interpreted:
-            return device
-        target = find_target(device.target)
-        tiles = tuned_file(cache_folder() / "tiles", target.name, torch.cuda.get_device_name())
-        device = current_device(read_tuned(tiles))
+        from gearshift.backends.triton_device import open_device
     except ModuleNotFoundError as error:
         raise BackendError(
             f"the GPU kernels need the package {error.name}: pip install 'gearshift[gpu]'"
         ) from None
-    except (RuntimeError, ValueError) as error:
-        raise BackendError(str(error)) from None
-    if precision == "float8" and not target.has_float8:
-        raise BackendError(f"{target.name} has no float8: choose int8 or bfloat16")
-    return device
+    return open_device(precision)
 
 
 def _program(model: str, task: str | None, is_small: bool) -> Program:

@@ -108,15 +108,6 @@ def is_interpreted() -> bool:
     return bool(knobs.runtime.interpret)
 
 
-def current_device(tuned: Mapping[str, Tiles] | None = None) -> Device:
-    """The device on which a launch would run now.
-
-    Raises:
-        RuntimeError: there is no GPU, and kernels are not interpreted.
-    """
-    return Device(current_target(), tuned or {})
-
-
 def current_target() -> str:
     """The target of the device on which a launch would run now.
 

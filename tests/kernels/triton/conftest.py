@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gearshift_kernels.triton.launch import Device, Launch, current_device
+from gearshift_kernels.triton.launch import Device, Launch, current_target
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
@@ -17,7 +17,7 @@ DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 @pytest.fixture(scope="session")
 def device() -> Device:
     """The GPU, or the interpreter."""
-    return current_device()
+    return Device(current_target())
 
 
 @pytest.fixture(scope="session")
