@@ -1,0 +1,71 @@
+"""A team of threads that runs lists of native kernels."""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from collections.abc import Sequence
+from ctypes import Array, addressof
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gearshift_kernels.native.library import NativeError, choose_level, library_path, load
+from gearshift_kernels.native.structures import Arguments, Call
+
+
+class CallList:
+    """Kernels in order with their arguments, which it keeps alive."""
+
+    def __init__(self, calls: Sequence[tuple[Arguments, int]]) -> None:
+        """`calls`: the arguments of each kernel, and the precision of its products."""
+        self._arguments = [arguments for arguments, _ in calls]
+        self.array: Array[Call] = (Call * len(calls))(
+            *(
+                Call(arguments.KERNEL, precision, addressof(arguments))
+                for arguments, precision in calls
+            )
+        )
+        self.seconds: NDArray[np.float64] = np.zeros(len(calls))
+        """Of each kernel in the last run."""
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+
+class Team:
+    """Threads with their scratch memory; the calling thread is one of them.
+
+    Not to be shared by threads that run at the same time. Its threads end when it is collected.
+
+    Args:
+        threads: at least 1.
+        level: an instruction set of `gearshift_kernels.native.library.levels`, or None for the
+            best one.
+
+    Raises:
+        NativeError: there are no native kernels here, or no such threads.
+    """
+
+    def __init__(self, threads: int, level: str | None = None) -> None:
+        self.level = level or choose_level()
+        self._library = load(library_path(self.level))
+        self._handle = self._library.gs_open(threads)
+        if not self._handle:
+            raise NativeError(f"{threads} threads cannot be had: ask for fewer")
+        self._close = weakref.finalize(self, self._library.gs_close, self._handle)
+
+    def reserve(self, calls: CallList) -> None:
+        """Make room for the scratch memory of `calls`, which must be done before they run.
+
+        Raises:
+            MemoryError: there is not so much.
+        """
+        if self._library.gs_reserve(self._handle, ctypes.addressof(calls.array), len(calls)):
+            raise MemoryError("no memory for the scratch of the native kernels")
+
+    def run(self, calls: CallList) -> None:
+        """Run the kernels in order; `calls.seconds` then holds the time of each."""
+        self._library.gs_run(
+            self._handle, ctypes.addressof(calls.array), len(calls), calls.seconds.ctypes.data
+        )
