@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from gearshift.backends import Precision
-from gearshift.backends.triton_lowering import Lowering
+from gearshift.backends.lowering import Lowering
 from gearshift.backends.triton_weights import PRODUCT_DTYPE, narrow
 from gearshift.program import Program, Step
 from gearshift_kernels.triton.launch import Device, Launch

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 
 from gearshift.backends import Precision
-from gearshift.backends.triton_lowering import lower
+from gearshift.backends.lowering import lower
 from gearshift.program import Program
 from gearshift_bench.case import Bench, Case, Sizes
 from gearshift_bench.cases import make_case

@@ -30,7 +30,7 @@ from gearshift_bench.machines import Machine
 
 if TYPE_CHECKING:
     from gearshift.backends import Precision
-    from gearshift.backends.triton_lowering import Lowering
+    from gearshift.backends.lowering import Lowering
     from gearshift.program import Program, Step
 
 LAUNCH_GAP = 1.3e-6
@@ -121,7 +121,7 @@ def program_work(program: Program, precision: Precision) -> list[Work]:
     Raises:
         BackendError: a part of the program that no GPU kernel computes.
     """
-    from gearshift.backends.triton_lowering import UnsupportedError, lower
+    from gearshift.backends.lowering import UnsupportedError, lower
     from gearshift.errors import BackendError
 
     dtype = "bfloat16" if ITEM_BYTES[precision] == 1 else precision
@@ -138,7 +138,7 @@ def count_launches(program: Program, target: str, precision: Precision) -> int:
     Raises:
         BackendError: Triton is not installed, or no GPU kernel computes a part of the program.
     """
-    from gearshift.backends.triton_lowering import UnsupportedError
+    from gearshift.backends.lowering import UnsupportedError
     from gearshift.errors import BackendError
 
     try:

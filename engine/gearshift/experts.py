@@ -1,4 +1,8 @@
-"""Which experts are resident: the part of every bank that stays in fast memory under a budget."""
+"""What a memory budget pays for: how many experts, and which of them a fixed plan keeps.
+
+A backend whose moves are fixed ahead of a run (a CUDA graph) follows the whole plan; one that
+decides as it runs takes the number of slots and leaves the rest to `gearshift.expert_store`.
+"""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ from gearshift.backends import (
     load_backend,
 )
 from gearshift.errors import BackendError, InputError
+from gearshift.expert_profile import card_shares
 from gearshift.experts import parse_memory
 from gearshift.graph import read_artifact, verify_artifact
 from gearshift.graph.card import Card
@@ -49,13 +50,15 @@ class Session:
 
     Args:
         model: a folder `NAME.gs`, or a known name such as `demo`.
-        backend: `torch`, `onnxruntime`, `triton`, another installed one, or `auto`: what the
-            environment variable GEARSHIFT_BACKEND says, else torch if installed, else onnxruntime.
+        backend: `native`, `torch`, `onnxruntime`, `triton`, another installed one, or `auto`: what
+            the environment variable GEARSHIFT_BACKEND says, else native where its kernels were
+            compiled and the CPU has AVX2, else torch if installed, else onnxruntime.
         precision: of the matrix products: `float32`, and where backend and hardware have it
-            `float16`, `bfloat16`, or weights in `int8` or `float8`.
+            `float16`, `bfloat16`, `int8` or `float8`.
         threads: threads of one operator for the time of a run; None leaves the backend's setting.
-        memory: fast memory for the experts' weights, as bytes or such as `"64MB"`; the experts
-            that do not fit are moved in while others compute. None keeps all of them there.
+        memory: fast memory for the experts' weights, as bytes or such as `"64MB"`, at least two
+            experts; those that do not fit are moved in while others compute, which ones being
+            learnt from the runs. Results are the same. None keeps all of them there.
         approximate: of `gelu` and `softmax`, what may be computed approximately.
 
     Raises:
@@ -89,8 +92,9 @@ class Session:
         # The backend opens files at the first run, when the process may stand in another folder.
         self.model = find_model(model).absolute()
         self.backend = choose_backend(backend)
-        self._options = Options(self.model, precision, threads, budget, approximations)
         self._graph: Graph = read_artifact(self.model)
+        shares = card_shares(self._graph)
+        self._options = Options(self.model, precision, threads, budget, approximations, shares)
         self._weights = WeightStore(self._graph.weights)
         self._loaded: Backend | None = None
         self._compiled: dict[tuple[int, int, int, int], Compiled] = {}

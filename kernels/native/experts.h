@@ -59,9 +59,11 @@ struct Experts {
                           const float *sums) {
             for (int64_t c = 0; c < columns; c += LANES) {
                 const Floats bias = load_columns(expert.fc1_bias, column + c, column + columns);
-                for (int64_t r = 0; r < rows; r++)
+                for (int64_t r = 0; r < rows; r++) {
+                    const Floats y = load(sums + r * TILE_COLUMNS + c) + bias;
                     store_columns(hidden + (row + r) * stride, column + c, column + columns,
-                                  gelu(load(sums + r * TILE_COLUMNS + c) + bias));
+                                  gelu<PRECISION == GS_FLOAT32>(y));
+                }
             }
         };
         const Share share =

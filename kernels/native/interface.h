@@ -79,7 +79,7 @@ struct GsRouter {
     double prune_scores;
     int32_t *index;      // (rows, top_k)
     float *score;        // (rows, top_k)
-    int32_t *order;      // (rows * top_k): choices sorted by expert, then by place; place = row * top_k + k
+    int32_t *order;      // (rows * top_k): choices row * top_k + k by expert, then by place
     int32_t *offsets;    // (experts + 1): where each expert's queue begins in order
     void *normalised;    // operand (rows, columns), or null
     int64_t rows, columns, experts, top_k;

@@ -30,7 +30,7 @@ struct FinishLinear {
                                        : zeros();
             for (int64_t r = 0; r < rows; r++) {
                 Floats y = load(sums + r * TILE_COLUMNS + c) + bias;
-                if (a.gelu) y = gelu(y);
+                if (a.gelu) y = gelu<std::is_same_v<T, float>>(y);
                 if (residual)
                     y = y + load_columns(residual + r * a.out_stride, column + c, column + columns);
                 store_columns(out + r * a.out_stride, column + c, column + columns, y);

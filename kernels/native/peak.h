@@ -31,15 +31,10 @@ double best_rate(int64_t macs, const Work &work) {
     return best;
 }
 
-// The kernels' own loop, in the shape that loads least for each multiplication: rows and panels lie
-// a line apart, so that few lines make a long product.
+// The kernels' own loop: rows and panels lie a line apart, so that few lines make a long product.
 template <class O>
 double peak_of_vectors() {
-#if defined(__AVX512F__)
-    constexpr int ROWS = 12, PANELS = 2;
-#else
-    constexpr int ROWS = 6, PANELS = 1;
-#endif
+    constexpr int ROWS = static_cast<int>(TILE_ROWS<O>), PANELS = TILE_PANELS;
     const PeakOperands operands;
     Tile tile;
     // Through an address that the compiler does not know: it takes the function as it is.

@@ -19,8 +19,8 @@ namespace gearshift {
 constexpr int64_t TILE_COLUMNS = 2 * LANES;
 constexpr int64_t BLOCK_BYTES = 192 * 1024;  // of x, in the second-level cache
 
-// Rows of x in one tile. AVX-512: 24 of 32 registers hold sums. AVX2: 8 of 16, two to a panel, and
-// the rest hold two panels' weights and a row's inputs.
+// Rows and panels of one tile. AVX-512: 24 of 32 registers hold sums. AVX2: 12 of 16, and the rest
+// hold a panel's weights, each in two, and a row's inputs.
 template <class O>
 constexpr int64_t TILE_ROWS =
 #if defined(GS_AMX)
@@ -28,7 +28,12 @@ constexpr int64_t TILE_ROWS =
 #elif defined(__AVX512F__)
     12;
 #else
-    2;
+    6;
+#endif
+#if defined(__AVX512F__)
+constexpr int TILE_PANELS = 2;
+#else
+constexpr int TILE_PANELS = 1;
 #endif
 constexpr int64_t MOST_TILE_ROWS = 32;
 
@@ -55,9 +60,11 @@ constexpr int64_t padded(int64_t inputs) {
     return round_up(inputs, LINE / static_cast<int64_t>(sizeof(Element)));
 }
 
+// Not inlined, or the compiler spills sums to memory.
 template <class O, int ROWS, int COUNT>
-void multiply_tile(const char *x, int64_t stride, const char *panels, int64_t panel_bytes,
-                   int64_t groups, float *out, int64_t out_stride) {
+__attribute__((noinline)) void multiply_tile(const char *x, int64_t stride, const char *panels,
+                                             int64_t panel_bytes, int64_t groups, float *out,
+                                             int64_t out_stride) {
     typename O::Sums sums[ROWS][COUNT];
 #pragma GCC unroll 16
     for (int r = 0; r < ROWS; r++)
@@ -115,10 +122,14 @@ GS_INLINE void multiply(const void *x, int64_t stride, int64_t rows, const void 
         return;
     }
 #endif
-    if (count == 2)
-        multiply_rows<O, 2, ROWS>(left, stride, rows, right, groups * LINE, groups, out, out_stride);
-    else
-        multiply_rows<O, 1, ROWS>(left, stride, rows, right, groups * LINE, groups, out, out_stride);
+    if (count == TILE_PANELS) {
+        multiply_rows<O, TILE_PANELS, ROWS>(left, stride, rows, right, groups * LINE, groups, out,
+                                            out_stride);
+        return;
+    }
+    for (int64_t panel = 0; panel < count; panel++)
+        multiply_rows<O, 1, ROWS>(left, stride, rows, right + panel * groups * LINE, groups * LINE,
+                                  groups, out + panel * LANES, out_stride);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -232,8 +243,8 @@ inline void scale_tile(Tile &tile, int64_t rows, int64_t columns, const float *r
         const Floats correction = load(weight.correction + column + c);
         for (int64_t r = 0; r < rows; r++) {
             const int64_t place = r * TILE_COLUMNS + c;
-            Floats sums =
-                to_floats(load(reinterpret_cast<const int32_t *>(tile.floats + place))) - correction;
+            const auto integers = reinterpret_cast<const int32_t *>(tile.floats + place);
+            const Floats sums = to_floats(load(integers)) - correction;
             store(tile.floats + place, sums * scale * all(row_scales[r]));
         }
     }

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from gearshift.backends import triton_device
-from gearshift.backends.triton_lowering import lower
+from gearshift.backends.lowering import lower
 from gearshift.cli import main
 from gearshift.graph import read_artifact
 from gearshift.models import find_model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from gearshift.commands import info, run
 from gearshift.errors import InputError
 from gearshift.graph import Graph, TaskCard, TaskKind, write_artifact
 from gearshift.results import SegmentationResult, make_result
+from gearshift.text import with_unit
 
 GOOD_SHARE = {"rooms": [[0.5, 0.25, 0.25, 0.0, 0.0]] * 2}
 
@@ -55,6 +57,33 @@ def test_free_form_metrics_are_shown_where_they_are_understood(
         if not as_json:
             assert words in text
             assert ("share of tokens" in text) == (words == "share of tokens")
+
+
+def test_a_run_tells_what_the_budget_cost(
+    artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = tmp_path / "in.png"
+    Image.fromarray(np.zeros((24, 40, 3), np.uint8)).save(picture)
+    texts = {}
+    for memory in (None, "10kB", "1MB"):
+        for as_json in (False, True):
+            arguments = argparse.Namespace(
+                image=picture, task="all", output=None, model=str(artifact), backend="torch",
+                precision="float32", memory=memory, approximate=(), json=as_json,
+            )  # fmt: skip
+            assert run.run(arguments) == 0
+            texts[memory, as_json] = capsys.readouterr().out
+    _, head, *rows = texts["10kB", False].splitlines()
+    assert all(word in head for word in ("hits", "misses", "moved in"))
+    for text, row in zip(rows, json.loads(texts["10kB", True])["tasks"], strict=True):
+        assert row["expert_hits"] + row["expert_misses"] == sum(row["experts_used"])
+        assert row["moved_bytes"] > 0
+        moved = with_unit(row["moved_bytes"], "B")
+        assert f" {row['expert_hits']}  " in text
+        assert f" {row['expert_misses']}  " in text
+        assert f" {moved}  " in text
+    assert texts["1MB", False].count(" 0 B  ") == 4
+    assert "misses" not in texts[None, False]
 
 
 @pytest.mark.parametrize("output", ["none/out.png", "folder.png"])

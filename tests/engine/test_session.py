@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from PIL import Image
 
 import gearshift.session
 from gearshift import Session
+from gearshift.backends import choose_backend
 from gearshift.errors import ArtifactError, BackendError, InputError
 from gearshift.graph import Graph, write_artifact
 from gearshift.results import DepthResult, TokensResult
@@ -46,13 +48,13 @@ def test_what_a_session_says_of_its_model(artifact: Path) -> None:
     assert session.tasks == ("rooms", "depth", "normals", "edges")
     assert session.image_size == (24, 40)
     assert session.card.name == "random"
-    assert session.backend == "torch"
+    assert session.backend == choose_backend()
     assert session.program("depth", 2).values["output"].shape == (2, 1, 24, 40)
     with pytest.raises(InputError, match="nothing has run"):
         _ = session.stats
 
 
-@pytest.mark.parametrize("backend", ["torch", "onnxruntime"])
+@pytest.mark.parametrize("backend", ["native", "torch", "onnxruntime"])
 @pytest.mark.parametrize(("batch", "height", "width"), [(1, 24, 40), (3, 16, 8)])
 def test_every_task_equals_the_oracle(
     artifact: Path,
@@ -80,6 +82,49 @@ def test_onnxruntime_says_what_it_cannot_tell(artifact: Path, make_image: MakeIm
     session.run_normalised(make_image(), "edges")
     stats = session.stats
     assert (stats.seconds_per_node, stats.tokens_per_expert, stats.weight_bytes) == (None,) * 3
+    assert (stats.expert_hits, stats.expert_misses, stats.moved_bytes) == (None,) * 3
+
+
+@pytest.mark.parametrize(
+    ("backend", "memory"),
+    [
+        *(("torch", memory) for memory in ("7kB", 10_000, "20 kB", "1MB")),
+        *(("native", memory) for memory in (24_576, "40kB", "80 KiB", "1MB")),
+    ],
+)
+def test_a_budget_gives_identical_results(
+    artifact: Path, make_image: MakeImage, backend: str, memory: str | int
+) -> None:
+    """From two experts (of 3,328 bytes, or of three pages) to all ten, whatever task runs and
+    whatever ran before."""
+    whole, session = Session(artifact, backend), Session(artifact, backend, memory=memory)
+    for number, task in enumerate([*whole.tasks, *whole.tasks, "depth", "depth"]):
+        image = make_image(1 + number % 2, seed=number)
+        wanted = whole.run_normalised(image, task)
+        np.testing.assert_array_equal(session.run_normalised(image, task), wanted)
+        stats, chosen = session.stats, whole.stats.expert_hits
+        assert stats.expert_hits + stats.expert_misses == chosen
+        assert (stats.moved_bytes == 0) == (memory == "1MB")
+
+
+def test_the_card_s_shares_decide_what_is_fetched_first(
+    graph: Graph, make_image: MakeImage, tmp_path: Path
+) -> None:
+    first = Session(save(graph, tmp_path / "plain.gs"), "torch", memory="20kB")
+    first.run_normalised(make_image(), "rooms")
+    counts = first.stats.tokens_per_expert.values()
+    share = {"rooms": [[n / sum(row) for n in row] for row in counts]}
+    card = replace(graph.card, metrics={"expert_share": share})
+    told = Session(save(replace(graph, card=card), tmp_path / "told.gs"), "torch", memory="20kB")
+    told.run_normalised(make_image(), "rooms")
+    assert first.stats.expert_hits == 0
+    assert told.stats.expert_hits > 0
+    assert told.stats.expert_hits + told.stats.expert_misses == first.stats.expert_misses
+
+
+def save(graph: Graph, folder: Path) -> Path:
+    write_artifact(graph, folder)
+    return folder
 
 
 def test_a_picture_becomes_a_typed_result(artifact: Path) -> None:
@@ -173,6 +218,7 @@ def test_damaged_weights_are_found_at_the_first_run(artifact: Path, tmp_path: Pa
         ({"precision": "float7"}, InputError, "precision 'float7' is not known"),
         ({"threads": 0}, InputError, "threads 0: give at least 1"),
         ({"threads": 10**9}, InputError, "threads 1000000000: give at least 1, at most 1024"),
+        ({"memory": "64"}, InputError, "memory '64' is no amount"),
         ({"threads": 1.5}, InputError, "threads 1.5: give at least 1"),
     ],
     ids=str,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,20 +16,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gearshift.errors import BackendError
+from gearshift.expert_profile import Shares
 from gearshift.program import Program
+from gearshift_kernels.native.library import why_slow
 
 GROUP = "gearshift.backends"
 """Entry points of this group are called with `Options` and return a `Backend`."""
 VARIABLE = "GEARSHIFT_BACKEND"
 """Environment variable: the backend that `auto` means."""
-AUTOMATIC = ("torch", "onnxruntime")
-"""What `auto` means otherwise: the first of these whose package is installed."""
+AUTOMATIC = ("native", "torch", "onnxruntime")
+"""What `auto` means otherwise: the first that is installed, native only where it is the fastest."""
+TAKES_A_BUDGET = ("native", "torch", "triton")
+"""Backends that keep only as many experts in fast memory as they are told to."""
 INSTALLED_BY = {"torch": "torch", "onnxruntime": "onnxruntime", "triton": "'gearshift[gpu]'"}
 """What pip installs to bring the package of a backend, which has the backend's name."""
 
 Precision = Literal["float32", "float16", "bfloat16", "int8", "float8"]
-"""Of the operands of matrix products. In int8 and float8 (e4m3) it is the weights that are kept in
-one byte, with a scale for every output channel; the products then run in bfloat16."""
+"""Of the operands of matrix products. In int8 and float8 (e4m3) the weights are kept in one byte,
+with a scale for every output channel; triton computes with them in bfloat16, native rounds every
+row of the other operand to int8 as well."""
 
 Approximation = Literal["gelu", "softmax"]
 """What may be computed approximately when asked: see `gearshift_kernels.approximations`."""
@@ -46,6 +53,8 @@ class Options:
     memory: int | None = None
     """Bytes of fast memory for the experts' weights, or None to keep all of them there."""
     approximate: frozenset[Approximation] = frozenset()
+    expert_share: Shares = field(default_factory=dict)
+    """How often each task chooses which expert, as far as the model's card says."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,10 @@ class Stats:
     """Bytes of weights read, in the precision of the run: of the experts only the chosen ones."""
     moved_bytes: int | None = None
     """Bytes of experts' weights that the run moved into fast memory."""
+    expert_hits: int | None = None
+    """Chosen experts that were there, or on their way, when their mixture began."""
+    expert_misses: int | None = None
+    """Chosen experts that were not. Hits and misses together are the chosen experts."""
     activation_bytes: int | None = None
     """Memory of the backend's arena: the largest sum of activations alive at a time."""
 
@@ -134,7 +147,7 @@ def load_backend(name: str, options: Options) -> Backend:
 def refuse_options(
     backend: str, options: Options, precisions: tuple[Precision, ...] = ("float32",)
 ) -> None:
-    """For a backend without a memory budget and without approximations.
+    """For a backend without approximations; only one of `TAKES_A_BUDGET` takes a memory budget.
 
     Raises:
         BackendError: an option asks for what this backend does not do.
@@ -145,10 +158,11 @@ def refuse_options(
             f"backend {backend} runs {known} only, not {options.precision}: choose another "
             "backend or precision"
         )
-    if options.memory is not None:
+    if options.memory is not None and backend not in TAKES_A_BUDGET:
         raise BackendError(
             f"backend {backend} keeps all experts in memory and takes no budget: "
-            "choose backend triton or leave memory out"
+            f"choose backend {', '.join(TAKES_A_BUDGET[:-1])} or {TAKES_A_BUDGET[-1]}, "
+            "or leave memory out"
         )
     if options.approximate:
         raise BackendError(
@@ -158,10 +172,22 @@ def refuse_options(
 
 
 def _first_installed() -> str:
-    for name in AUTOMATIC:
+    reason = why_slow()
+    if reason is None:
+        return "native"
+    for name in AUTOMATIC[1:]:
         if find_spec(name) is not None:
+            _tell_once(f"backend native is not chosen, since {reason}: running on {name}")
             return name
-    raise BackendError(f"no backend is installed: pip install {AUTOMATIC[0]} or {AUTOMATIC[1]}")
+    raise BackendError(
+        f"no backend is installed: pip install {' or '.join(AUTOMATIC[1:])}; native is not "
+        f"chosen, since {reason}"
+    )
+
+
+@cache
+def _tell_once(message: str) -> None:
+    logging.getLogger("gearshift").warning(message)
 
 
 def _entry(name: str) -> EntryPoint:

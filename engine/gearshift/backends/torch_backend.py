@@ -2,13 +2,16 @@
 
 Weights are views of the artifact's memory map; all programs of a session share one arena, and a
 program is a list of calls bound to places in it. In bfloat16 each weight of a matrix product is
-converted once, and values that only matrix products read stay bfloat16.
+converted once, and values that only matrix products read stay bfloat16. Under a memory budget the
+experts stand in slots of their own memory instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from itertools import chain
 from time import perf_counter
 
 import numpy as np
@@ -18,6 +21,7 @@ from torch import Tensor
 
 from gearshift.backends import Options, Stats, refuse_options
 from gearshift.backends.torch_arena import Arena, Scratch
+from gearshift.backends.torch_experts import ExpertSlots, open_slots
 from gearshift.backends.torch_kernels import KERNELS, Run
 from gearshift.errors import BackendError
 from gearshift.graph.graph import Array
@@ -47,6 +51,8 @@ class TorchBackend:
         self.dtype = torch.bfloat16 if options.precision == "bfloat16" else torch.float32
         self.threads = options.threads
         self.arena = Arena()
+        self.slots: ExpertSlots | None = None
+        self._options = options
         self._weights: dict[str, Tensor] = {}
 
     def supports(self, program: Program) -> list[str]:
@@ -55,6 +61,8 @@ class TorchBackend:
         return [f"unknown kernel {kernel}" for kernel in sorted(unknown)]
 
     def compile(self, program: Program) -> TorchProgram:
+        if self.slots is None and self._options.memory is not None:
+            self.slots = open_slots(program, self.dtype, self._options)
         return TorchProgram(self, program)
 
     def weight(
@@ -77,8 +85,10 @@ class TorchProgram:
         self._narrow = _narrow_values(program) if backend.dtype == torch.bfloat16 else set()
         self._tensors = {value.name: self._place(value) for value in program.values.values()}
         self._counts: dict[str, list[int]] = {}
-        self._expert_bytes: dict[str, list[int]] = {}
+        self._expert_bytes: dict[str, int] = {}
         self._dense_bytes = 0
+        self._moves = 0
+        self._misses = 0
         self._calls = [self._bind(step) for step in program.steps]
         self._marks = [0.0] * (len(self._calls) + 2)
         self._seconds = 0.0
@@ -86,6 +96,9 @@ class TorchProgram:
     def run(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """Float32 (N,3,H,W), writable and C-contiguous -> the output, the caller's own."""
         marks = self._marks
+        slots = self._backend.slots
+        if slots is not None:
+            slots.store.begin(self._program.task_card.name)
         with torch.inference_mode(), _threads(self._backend.threads):
             marks[0] = perf_counter()
             self._tensors[self._program.input].copy_(torch.from_numpy(image))
@@ -97,17 +110,15 @@ class TorchProgram:
             owned = output.clone(memory_format=torch.contiguous_format)
             self._seconds = perf_counter() - marks[0]
             result: NDArray[np.float32] = owned.numpy()
+        if slots is not None:
+            self._misses, self._moves = slots.store.misses, slots.store.moves
         return result
 
     @property
     def stats(self) -> Stats:
         marks = self._marks[1:]
-        chosen = sum(
-            size
-            for name, sizes in self._expert_bytes.items()
-            for size, count in zip(sizes, self._counts[name], strict=True)
-            if count
-        )
+        chosen = {name: sum(n > 0 for n in counts) for name, counts in self._counts.items()}
+        sizes = self._expert_bytes
         return Stats(
             NAME,
             self._program.task_card.name,
@@ -117,8 +128,11 @@ class TorchProgram:
                 for step, before, after in zip(self._program.steps, marks, marks[1:], strict=False)
             },
             {name: tuple(counts) for name, counts in self._counts.items()},
-            self._dense_bytes + chosen,
-            moved_bytes=0,
+            self._dense_bytes + sum(sizes[name] * number for name, number in chosen.items()),
+            # What is moved has slots, which are of one size.
+            moved_bytes=self._moves * max(sizes.values(), default=0),
+            expert_hits=sum(chosen.values()) - self._misses,
+            expert_misses=self._misses,
             activation_bytes=self._backend.arena.nbytes,
         )
 
@@ -145,15 +159,19 @@ class TorchProgram:
 
     def _bind(self, step: Step) -> Run:
         values = [self._tensors[name] for name in (*step.inputs, *step.outputs)]
-        weights = self._weights(step)
-        sizes = [weight.nbytes for weight in weights]
         attributes: dict[str, object] = dict(step.attributes)
+        slots = self._backend.slots
+        if step.kernel == "expert_mixture" and slots is not None:
+            weights = list(chain.from_iterable(slots.tensors))
+            attributes["take"] = partial(slots.store.take, step.name)
+        else:
+            weights = self._weights(step)
         if step.kernel == "expert_mixture":
             counts = [0] * int(step.attributes["experts"])
             attributes["counts"] = self._counts[step.name] = counts
-            self._expert_bytes[step.name] = [sum(sizes[i : i + 4]) for i in range(0, len(sizes), 4)]
+            self._expert_bytes[step.name] = sum(weight.nbytes for weight in weights[:4])
         else:
-            self._dense_bytes += sum(sizes)
+            self._dense_bytes += sum(weight.nbytes for weight in weights)
         scratch = Scratch(self._backend.arena, self._program.arena_bytes)
         return KERNELS[step.kernel](*values, *weights, **attributes, scratch=scratch)
 

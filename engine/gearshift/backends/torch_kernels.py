@@ -10,13 +10,15 @@ Oracles of the same names: `gearshift_kernels.oracle`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from gearshift.backends.torch_arena import Scratch
+from gearshift.expert_store import Group
 
 Run = Callable[[], None]
 
@@ -174,6 +176,11 @@ def router(
     return run
 
 
+def all_in_place(counts: Sequence[int]) -> Iterator[Group]:
+    """The chosen experts of a bank whose every expert has its own slot."""
+    yield [(expert, expert) for expert, count in enumerate(counts) if count]
+
+
 def expert_mixture(
     x: Tensor,
     index: Tensor,
@@ -184,11 +191,14 @@ def expert_mixture(
     top_k: int,
     counts: list[int],
     scratch: Scratch,
+    take: Callable[[Sequence[int]], Iterator[Group]] = all_in_place,
 ) -> Run:
     """Tokens sorted into one queue an expert; each chosen expert's weights are touched once.
 
-    A run leaves the queues' lengths in `counts`. The answers return to token order before they are
-    summed in float32, first choice first, so that the sum has one order.
+    `weights` are four a slot, and `take` says in which slot each chosen expert is, a group at a
+    time (`gearshift.expert_store`). A run leaves the queues' lengths in `counts`. The answers
+    return to token order before they are summed in float32, first choice first, so that the sum
+    has one order, whichever expert came first.
     """
     width, hidden_width, dtype = x.shape[-1], len(weights[0]), weights[0].dtype
     rows, choice, choices = x.flatten(0, 1), index.flatten(), index.numel()
@@ -213,11 +223,11 @@ def expert_mixture(
         torch.div(order, top_k, rounding_mode="floor", out=token)
         torch.index_select(operand, 0, token, out=queues)
         counts[:] = torch.bincount(choice, minlength=experts).tolist()
-        start = 0
-        for (matrix1, bias1, matrix2, bias2), count in zip(bank, counts, strict=True):
-            if count:
-                queue = slice(start, start + count)
-                start += count
+        ends = list(accumulate(counts))
+        for group in take(counts):
+            for expert, slot in group:
+                queue = slice(ends[expert] - counts[expert], ends[expert])
+                matrix1, bias1, matrix2, bias2 = bank[slot]
                 middle = hidden[queue]
                 torch.addmm(bias1, queues[queue], matrix1, out=middle)
                 _gelu(middle, out=middle)

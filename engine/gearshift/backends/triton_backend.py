@@ -15,9 +15,9 @@ import triton
 from numpy.typing import NDArray
 
 from gearshift.backends import Options, Stats
+from gearshift.backends.lowering import UnsupportedError, lower
 from gearshift.backends.torch_arena import Arena
 from gearshift.backends.triton_device import device_name, open_device
-from gearshift.backends.triton_lowering import UnsupportedError, lower
 from gearshift.backends.triton_move import Mover
 from gearshift.backends.triton_plan import NAMES, Memory, Move, Plan, open_pool
 from gearshift.backends.triton_weights import PRODUCT_DTYPE, ExpertPool, TritonWeights
@@ -91,6 +91,8 @@ class TritonProgram:
         counts = plan.tokens_per_expert()
         expert_bytes = pool.expert_bytes if pool else 0
         chosen = sum(count > 0 for experts in counts.values() for count in experts)
+        resident = pool.residency.resident if pool else {}
+        misses = sum(n > 0 for name, row in counts.items() for n in row[resident[name] :])
         return Stats(
             self._backend.name,
             self._program.task_card.name,
@@ -98,6 +100,8 @@ class TritonProgram:
             tokens_per_expert=counts,
             weight_bytes=plan.dense_bytes + chosen * expert_bytes,
             moved_bytes=len(self._mover.moves) * expert_bytes if self._mover else 0,
+            expert_hits=chosen - misses,
+            expert_misses=misses,
             activation_bytes=self._backend.arena.nbytes,
         )
 

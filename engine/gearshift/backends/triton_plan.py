@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from gearshift.backends import Approximation, Precision
+from gearshift.backends.lowering import Lowering, lower
 from gearshift.backends.torch_arena import Arena
-from gearshift.backends.triton_lowering import Lowering, lower
 from gearshift.backends.triton_weights import (
     CONVOLUTION,
     MATRIX,

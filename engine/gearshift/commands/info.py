@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gearshift.expert_profile import Shares
     from gearshift.graph import Graph
 
 HELP = "show a model's tasks, sizes, work and experts"
@@ -45,6 +46,7 @@ def describe(graph: Graph, folder: Path) -> dict[str, Any]:
     MACs and weight bytes are of one image; `weight_bytes` counts every expert that the task's
     routers may choose.
     """
+    from gearshift.expert_profile import card_shares
     from gearshift.graph.shapes import bank_size
     from gearshift.specialise import specialise
 
@@ -75,7 +77,7 @@ def describe(graph: Graph, folder: Path) -> dict[str, Any]:
             "experts": bank_size(mixtures[0]) if mixtures else 0,
             "top_k": routers[0].attributes["top_k"] if routers else 0,
         },
-        "expert_share": card.metrics.get("expert_share", {}),
+        "expert_share": card_shares(graph),
         "parameters": sum(weight.size for weight in graph.weights.values()),
         "file_bytes": sum(file.stat().st_size for file in folder.iterdir()),
         "provenance": dict(card.provenance),
@@ -107,29 +109,13 @@ def _text(description: Mapping[str, Any]) -> str:
         "",
         columns([head, *rows], right=(3, 4)),
     ]
-    if _are_shares(description["expert_share"], experts["blocks"]):
+    if description["expert_share"]:
         lines += ["", *_expert_bars(description["expert_share"])]
     provenance = [f"{key}: {value}" for key, value in description["provenance"].items()]
     return "\n".join([*lines, "", *provenance] if provenance else lines)
 
 
-def _are_shares(found: object, blocks: int) -> bool:
-    """Whether it is, for each task, a list of fractions a block: a card's metrics are free-form."""
-    return (
-        isinstance(found, dict)
-        and len(found) > 0
-        and all(isinstance(rows, list) and len(rows) == blocks for rows in found.values())
-        and all(isinstance(row, list) for rows in found.values() for row in rows)
-        and all(
-            isinstance(share, int | float) and 0 <= share <= 1
-            for rows in found.values()
-            for row in rows
-            for share in row
-        )
-    )
-
-
-def _expert_bars(expert_share: Mapping[str, list[list[float]]]) -> list[str]:
+def _expert_bars(expert_share: Shares) -> list[str]:
     """A bar an expert, a group a block with experts; a full bar is twice an even share."""
     from gearshift.text import columns
 

@@ -79,7 +79,7 @@ def compile_programs(
         BackendError: a part of a program has no kernel, or a kernel does not compile.
     """
     from gearshift.backends import Approximation
-    from gearshift.backends.triton_lowering import UnsupportedError
+    from gearshift.backends.lowering import UnsupportedError
     from gearshift.backends.triton_plan import plan_launches
     from gearshift_kernels.triton.ahead import compile_launches
 

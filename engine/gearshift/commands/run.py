@@ -31,9 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", required=True, help="a task of the model, or all")
     parser.add_argument("-o", "--output", type=Path, help="picture to write")
     parser.add_argument("--model", default="demo", help="artifact or built-in name (default: demo)")
-    parser.add_argument("--backend", default="auto", help="auto, torch, onnxruntime or triton")
+    parser.add_argument(
+        "--backend", default="auto", help="auto, torch, native, onnxruntime or triton"
+    )
     parser.add_argument("--precision", default="float32", choices=PRECISIONS)
-    parser.add_argument("--memory", help="fast memory for the experts, such as 64MB (triton)")
+    parser.add_argument("--memory", help="fast memory for the experts, such as 64MB")
     parser.add_argument(
         "--approximate", nargs="+", default=(), choices=("gelu", "softmax"), help="(triton)"
     )
@@ -69,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps({"model": session.card.name, "tasks": rows}, indent=2))
     else:
-        print(_text(rows))
+        print(_text(rows, has_budget=arguments.memory is not None))
         if output:
             print(f"\n{output} shows {', '.join(tasks)}")
     return 0
@@ -91,6 +93,8 @@ def _cost(stats: Stats) -> dict[str, Any]:
         "experts_used": used and [sum(n > 0 for n in counts) for counts in used.values()],
         "weight_bytes": stats.weight_bytes,
         "moved_bytes": stats.moved_bytes,
+        "expert_hits": stats.expert_hits,
+        "expert_misses": stats.expert_misses,
         "activation_bytes": stats.activation_bytes,
     }
 
@@ -117,27 +121,30 @@ def _numbers(result: Result) -> dict[str, Any]:
     return {"shape": list(result.raw.shape)}
 
 
-def _text(rows: list[dict[str, Any]]) -> str:
+def _text(rows: list[dict[str, Any]], has_budget: bool) -> str:
+    """A table; under a budget also which experts were there and what was moved in."""
     from gearshift.text import columns, with_unit
 
-    table = [("task", "ms", "experts used a block", "weights read", "result")]
+    head = ("task", "ms", "experts used a block", "weights read")
+    store_head = ("hits", "misses", "moved in") if has_budget else ()
+    right = (1, 3, 4, 5, 6) if has_budget else (1, 3)
+    table = [(*head, *store_head, "result")]
     for row in rows:
         experts = row["experts_used"]
-        table.append(
-            (
-                row["task"],
-                f"{row['milliseconds']:.1f}",
-                "not told" if experts is None else " ".join(map(str, experts)),
-                "not told" if row["weight_bytes"] is None else with_unit(row["weight_bytes"], "B"),
-                _phrase(row["result"]),
-            )
-        )
+        cells = [
+            row["task"],
+            f"{row['milliseconds']:.1f}",
+            "not told" if experts is None else " ".join(map(str, experts)),
+            "not told" if row["weight_bytes"] is None else with_unit(row["weight_bytes"], "B"),
+        ]
+        if has_budget:
+            cells += [str(row["expert_hits"]), str(row["expert_misses"])]
+            cells.append(with_unit(row["moved_bytes"], "B") or "0 B")
+        table.append((*cells, _phrase(row["result"])))
     memory = [rows[0]["backend"]]
     if rows[0]["activation_bytes"] is not None:
         memory.append(f"activations {with_unit(rows[0]['activation_bytes'], 'B')}")
-    if rows[0]["moved_bytes"]:
-        memory.append(f"experts moved in {with_unit(rows[0]['moved_bytes'], 'B')}")
-    return f"backend {', '.join(memory)}\n{columns(table, right=(1, 3))}"
+    return f"backend {', '.join(memory)}\n{columns(table, right)}"
 
 
 def _phrase(numbers: dict[str, Any]) -> str:

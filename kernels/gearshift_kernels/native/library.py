@@ -38,8 +38,18 @@ def levels() -> tuple[str, ...]:
     )
 
 
-def choose_level() -> str:
-    """The fastest instruction set, or the one that the environment names.
+def why_slow() -> str | None:
+    """Why another backend is the better choice on this machine; None where native is fastest."""
+    known = levels()
+    if not known:
+        return "its kernels were not compiled (install g++, then gearshift again)"
+    if known == ("scalar",):
+        return "this CPU has no AVX2"
+    return None
+
+
+def choose_level(level: str | None = None) -> str:
+    """The named instruction set, else the one that the environment names, else the fastest.
 
     Raises:
         NativeError: nothing was compiled, or the named one is not to be had.
@@ -47,9 +57,10 @@ def choose_level() -> str:
     known = levels()
     if not known:
         raise NativeError("the native kernels were not compiled: install g++, then gearshift again")
-    wanted = os.environ.get(VARIABLE)
+    wanted = level or os.environ.get(VARIABLE)
     if wanted and wanted not in known:
-        raise NativeError(f"{VARIABLE} is {wanted!r}: this machine has {', '.join(known)}")
+        source = "the level" if level else VARIABLE
+        raise NativeError(f"{source} is {wanted!r}: this machine has {', '.join(known)}")
     return wanted or known[-1]
 
 
@@ -68,7 +79,7 @@ def load(path: Path) -> CDLL:
 
 
 def peak_macs(precision: int, level: str | None = None) -> float:
-    """Multiply-accumulates a second of one thread that touches no memory: what a core could do.
+    """Multiply-accumulates a second of one thread with operands in the first-level cache.
 
     Args:
         precision: FLOAT32, BFLOAT16 or INT8 of `gearshift_kernels.native.structures`.
@@ -77,7 +88,7 @@ def peak_macs(precision: int, level: str | None = None) -> float:
     Raises:
         NativeError: there are no native kernels here.
     """
-    return float(load(library_path(level or choose_level())).gs_peak_macs(precision))
+    return float(load(library_path(choose_level(level))).gs_peak_macs(precision))
 
 
 @cache

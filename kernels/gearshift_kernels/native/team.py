@@ -48,7 +48,7 @@ class Team:
     """
 
     def __init__(self, threads: int, level: str | None = None) -> None:
-        self.level = level or choose_level()
+        self.level = choose_level(level)
         self._library = load(library_path(self.level))
         self._handle = self._library.gs_open(threads)
         if not self._handle:

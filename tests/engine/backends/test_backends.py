@@ -9,6 +9,7 @@ import pytest
 import gearshift.backends as backends
 from gearshift.backends import Options, choose_backend, load_backend
 from gearshift.errors import BackendError
+from gearshift_kernels.native import library
 
 
 @pytest.fixture(autouse=True)
@@ -20,8 +21,18 @@ def without(monkeypatch: pytest.MonkeyPatch, *missing: str) -> None:
     monkeypatch.setattr(backends, "find_spec", lambda name: None if name in missing else object())
 
 
-def test_automatic_choice(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert choose_backend() == "torch"
+def test_automatic_choice(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    backends._tell_once.cache_clear()
+    monkeypatch.setattr(backends, "why_slow", lambda: None)
+    assert choose_backend() == "native"
+    assert not caplog.records
+    monkeypatch.setattr(backends, "why_slow", lambda: "this CPU has no AVX2")
+    assert choose_backend() == choose_backend() == "torch"
+    assert [record.getMessage() for record in caplog.records] == [
+        "backend native is not chosen, since this CPU has no AVX2: running on torch"
+    ]
     without(monkeypatch, "torch")
     assert choose_backend() == "onnxruntime"
     without(monkeypatch, "torch", "onnxruntime")
@@ -29,12 +40,21 @@ def test_automatic_choice(monkeypatch: pytest.MonkeyPatch) -> None:
         choose_backend()
 
 
+def test_native_is_fast_only_where_it_was_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    for known, reason in (((), "not compiled"), (("scalar",), "no AVX2")):
+        monkeypatch.setattr(library, "levels", lambda known=known: known)
+        assert reason in (library.why_slow() or "")
+    monkeypatch.setattr(library, "levels", lambda: ("scalar", "avx2"))
+    assert library.why_slow() is None
+
+
 def test_the_environment_speaks_for_auto_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GEARSHIFT_BACKEND", "onnxruntime")
     assert choose_backend() == "onnxruntime"
     assert choose_backend("torch") == "torch"
+    monkeypatch.setattr(backends, "why_slow", lambda: None)
     monkeypatch.setenv("GEARSHIFT_BACKEND", "auto")
-    assert choose_backend() == "torch"
+    assert choose_backend() == "native"
     monkeypatch.setenv("GEARSHIFT_BACKEND", "abacus")
     with pytest.raises(
         BackendError,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import wait
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,8 @@ import torch
 
 from gearshift.backends import Options
 from gearshift.backends.torch_backend import TorchBackend, TorchProgram
-from gearshift.errors import BackendError
+from gearshift.backends.torch_experts import PIECE
+from gearshift.errors import BackendError, InputError
 from gearshift.graph import Graph
 from gearshift.specialise import specialise
 from gearshift.weights import WeightStore
@@ -24,8 +27,10 @@ MakeImage = Callable[..., np.ndarray]
 Expected = Callable[[Graph, int, np.ndarray], dict[str, np.ndarray]]
 
 
-def open_backend(precision: str = "float32", threads: int | None = None) -> TorchBackend:
-    return TorchBackend(Options(Path(), precision, threads))
+def open_backend(
+    precision: str = "float32", threads: int | None = None, memory: int | None = None
+) -> TorchBackend:
+    return TorchBackend(Options(Path(), precision, threads, memory))
 
 
 @pytest.mark.parametrize(("sizes", "batch"), list(zip(SIZES, (3, 1, 1, 3, 1), strict=True)))
@@ -120,6 +125,117 @@ def test_stats_count_tokens_and_bytes(
     assert list(stats.seconds_per_node) == [step.name for step in specialise(graph, 3).steps]
     assert 0 < sum(stats.seconds_per_node.values()) <= stats.seconds
     assert (stats.task, stats.backend) == ("edges", f"torch {torch.__version__}")
+    chosen = sum(n > 0 for counts in stats.tokens_per_expert.values() for n in counts)
+    assert (stats.expert_hits, stats.expert_misses, stats.moved_bytes) == (chosen, 0, 0)
+
+
+PRECISIONS = ["float32", "bfloat16"]
+
+
+def size_of_an_expert(sizes: dict, dtype: torch.dtype) -> int:
+    """Of `make_graph`, its four weights each on cache lines of their own."""
+    hidden, dim = sizes.get("hidden", 18), 21
+    numbers = (hidden * dim, hidden, dim * hidden, dim)
+    return sum(-(-number * dtype.itemsize // 64) * 64 for number in numbers)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("sizes", SIZES[:-1], ids=str)
+@pytest.mark.parametrize("slots", [2, 3, 7])
+def test_a_budget_changes_no_bit(
+    make_graph: MakeGraph, make_image: MakeImage, precision: str, sizes: dict, slots: int
+) -> None:
+    """Every task in turn and again, from slots full of NaN, at two batch sizes."""
+    try:
+        whole = open_backend(precision)
+    except BackendError as error:
+        pytest.skip(str(error))
+    graph = make_graph(**sizes)
+    weights = WeightStore(graph.weights)
+    size = size_of_an_expert(sizes, whole.dtype)
+    backend = open_backend(precision, memory=slots * size + size - 1)
+    programs = [specialise(graph, task, batch, weights=weights)
+                for task in range(4) for batch in (1, 2)]  # fmt: skip
+    pairs = [(whole.compile(program), backend.compile(program)) for program in programs]
+    assert len(backend.slots.tensors) == slots
+    for part in chain.from_iterable(backend.slots.tensors):
+        part.fill_(float("nan"))
+    for round_ in range(3):
+        for program, (wanted, compiled) in zip(programs, pairs, strict=True):
+            image = make_image(*program.values[program.input].shape[:1], graph.card.image_height,
+                               graph.card.image_width, seed=round_)  # fmt: skip
+            poison(backend.arena)
+            np.testing.assert_array_equal(compiled.run(image), wanted.run(image))
+            stats, same = compiled.stats, wanted.stats
+            assert stats.tokens_per_expert == same.tokens_per_expert
+            assert stats.weight_bytes == same.weight_bytes
+            assert stats.expert_hits + stats.expert_misses == same.expert_hits
+            assert stats.moved_bytes >= stats.expert_misses * (2 * 21 * 18 + 39) * 2
+    assert backend.slots.store.hits > 0
+    held = {name for name in backend._weights if ".experts." in name}
+    assert not held
+
+
+def test_moved_bytes_are_those_of_the_experts_that_were_read(
+    graph: Graph, make_image: MakeImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = open_backend(memory=3 * size_of_an_expert({}, torch.float32))
+    compiled = backend.compile(specialise(graph, 0))
+    reads = []
+    read = backend.slots.store._read
+    monkeypatch.setattr(
+        backend.slots.store, "_read", lambda *place: reads.append(place) or read(*place)
+    )
+    for _ in range(3):
+        wait(backend.slots.store._reads.values())
+        before = len(reads)
+        compiled.run(make_image())
+        wait(backend.slots.store._reads.values())
+        assert compiled.stats.moved_bytes == (len(reads) - before) * (2 * 21 * 18 + 21 + 18) * 4
+
+
+@pytest.mark.parametrize("spare", [0, 1000])
+def test_a_budget_for_all_experts_is_as_none(
+    graph: Graph, make_image: MakeImage, spare: int
+) -> None:
+    backend = open_backend(memory=10 * size_of_an_expert({}, torch.float32) + spare)
+    compiled = backend.compile(specialise(graph, 0))
+    compiled.run(make_image())
+    assert backend.slots is None
+    assert (compiled.stats.expert_misses, compiled.stats.moved_bytes) == (0, 0)
+
+
+def test_a_large_expert_is_read_whole(make_graph: MakeGraph, make_image: MakeImage) -> None:
+    """Larger than one piece of a copy, and no multiple of it."""
+    sizes = {"hidden": PIECE // 21 + 5, "experts": 3, "depth": 2}
+    graph = make_graph(**sizes)
+    backend = open_backend(memory=2 * size_of_an_expert(sizes, torch.float32))
+    wanted = open_backend().compile(specialise(graph, 0)).run(make_image())
+    np.testing.assert_array_equal(backend.compile(specialise(graph, 0)).run(make_image()), wanted)
+
+
+def test_a_budget_refuses_what_it_cannot_serve(graph: Graph) -> None:
+    size = size_of_an_expert({}, torch.float32)
+    with pytest.raises(InputError, match=f"give at least {2 * size:,}"):
+        open_backend(memory=2 * size - 1).compile(specialise(graph, 0))
+    narrow = {
+        name: array[:, :9] if name.endswith("fc2_weight") else array[:9]
+        for name, array in graph.weights.items()
+        if name.startswith("blocks.3.experts.") and not name.endswith("fc2_bias")
+    }
+    other = replace(graph, weights={**graph.weights, **narrow})
+    with pytest.raises(BackendError, match=r"blocks\.3\.experts are 21x9, .* leave memory out"):
+        open_backend(memory=2 * size).compile(specialise(other, 0))
+    open_backend().compile(specialise(other, 0))
+
+
+def test_a_model_without_experts_takes_any_budget(
+    make_graph: MakeGraph, make_image: MakeImage
+) -> None:
+    graph = make_graph(depth=1)
+    compiled = open_backend(memory=1).compile(specialise(graph, 0))
+    compiled.run(make_image())
+    assert (compiled.stats.expert_hits, compiled.stats.moved_bytes) == (0, 0)
 
 
 def test_only_chosen_experts_are_read(make_graph: MakeGraph, make_image: MakeImage) -> None:

@@ -25,10 +25,10 @@ POISON = {np.dtype(np.float32): np.nan, np.dtype(np.uint16): 0x7FC0, np.dtype(np
 FLOAT32_ERROR = 3e-6
 BFLOAT16_ERROR = 2.0**-8
 """Of a number rounded to bfloat16, at most: it keeps 8 significant bits."""
-ERRORS = {FLOAT32: FLOAT32_ERROR, BFLOAT16: 1.5 * BFLOAT16_ERROR, INT8: 0.03}
-"""Of one product, as a share of the largest value: errors of the terms add up like their root, so
-that what remains is mostly the result's own rounding. An int8 operand is off by up to 1/254 of its
-row's largest value, and those errors add up like their root."""
+ERRORS = {FLOAT32: FLOAT32_ERROR, BFLOAT16: 2 * BFLOAT16_ERROR, INT8: 0.03}
+"""Of one product, as a share of the largest value. In bfloat16 both operands are rounded; errors of
+many terms add up like their root, and leave room for a result that is rounded too. An int8 operand
+is off by up to 1/254 of its row's largest value, and those errors add up like their root."""
 
 
 class Kept:

@@ -59,6 +59,7 @@ def amx_team(request: pytest.FixtureRequest, team_of: TeamOf) -> Iterator[Callab
         return
     library = request.getfixturevalue("emulated_library")
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(team, "choose_level", lambda level: level)
         patch.setattr(team, "library_path", lambda level: library)
         yield lambda threads: Team(threads, request.param)
 

@@ -1,4 +1,4 @@
-"""A program in terms of the GPU kernels: what is fused with what, and where each value lives.
+"""A program in terms of fused kernels: what goes with what, and where each value lives.
 
 - A LayerNorm is never a step of its own when the router or a matrix product reads it: they
   normalise the residual stream as they load it, and the router leaves the normalised tokens for
@@ -6,7 +6,7 @@
 - A sum goes into the product that gives its second term: the residual stream is updated in place.
 - An expert mixture becomes expert queues, two grouped products and an ordered sum.
 
-Pure data: no tensor is touched, and Triton is not imported.
+What the Triton and the native backend run. Pure data: no tensor is touched.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class UnsupportedError(Exception):
 
 @dataclass(frozen=True)
 class Lowering:
-    """The steps of a program as GPU kernels, one launch a step (two for a router).
+    """The steps of a program as fused kernels.
 
     Kernels, their inputs -> outputs; weights; attributes:
 
@@ -43,13 +43,13 @@ class Lowering:
       norm scale, norm bias; epsilon
     - `router`: tokens -> index, score, order, offsets, counts[, normalised]; router weight
       [, router bias][, norm scale, norm bias]; top_k, prune_scores[, epsilon]
-    - `expert_fc1`: x, order, offsets -> hidden (N T K, H); mixture, top_k
+    - `expert_fc1`: x, order, offsets -> hidden (N T K, H or more); mixture, top_k
     - `expert_fc2`: hidden, order, offsets, score, x -> answers (N T K, D); mixture
     - `combine`: answers -> tokens, or `combine_add`: residual, answers -> tokens; top_k
     - `upsample_conv`: map (N,h,w,C) -> map; product, bias; scale
     - `resize_bilinear`: map -> (N,C,H,W); channels_last: where the channels of the input stand
 
-    A router's `counts` have one row a token: the kernel uses one a block of tokens.
+    A router's `counts` have one row a token: a kernel that counts by blocks of tokens uses fewer.
     """
 
     steps: tuple[Step, ...]
@@ -60,13 +60,15 @@ class Lowering:
     arena_bytes: int
 
 
-def lower(program: Program, dtype: str) -> Lowering:
-    """The GPU steps of a program whose matrix products have operands of `dtype`.
+def lower(program: Program, dtype: str, row_bytes: int = 1) -> Lowering:
+    """The fused steps of a program whose matrix products have operands of `dtype`.
+
+    Rows of the experts' hidden values are padded to a multiple of `row_bytes`.
 
     Raises:
         UnsupportedError: an operator, or an order of operators, that has no kernel here.
     """
-    builder = _Builder(program, dtype)
+    builder = _Builder(program, dtype, row_bytes)
     for number, step in enumerate(program.steps):
         if number in builder.fused:
             continue
@@ -89,9 +91,10 @@ class _Norm:
 class _Builder:
     """A lowering under construction."""
 
-    def __init__(self, program: Program, dtype: str) -> None:
+    def __init__(self, program: Program, dtype: str, row_bytes: int) -> None:
         self.program = program
         self.dtype = dtype
+        self.row_bytes = row_bytes
         self.steps: list[Step] = []
         self.values: dict[str, Value] = {}
         self.kept: list[str] = []
@@ -247,7 +250,9 @@ def _expert_mixture(builder: _Builder, step: Step) -> None:
     hidden_width = builder.program.weights[step.weights[0]].shape[0]
     batch, tokens, top_k = builder.program.values[index].shape
     choices = batch * tokens * top_k
-    hidden = builder.value(f"{step.name}.hidden", (choices, hidden_width), builder.dtype)
+    row = -(-hidden_width * ITEM_BYTES[builder.dtype] // builder.row_bytes) * builder.row_bytes
+    padded = row // ITEM_BYTES[builder.dtype]
+    hidden = builder.value(f"{step.name}.hidden", (choices, padded), builder.dtype)
     answers = builder.value(f"{step.name}.answers", (choices, _width(builder, x)), "float32")
     order, offsets = f"{index}.order", f"{index}.offsets"
     builder.kept.append(offsets)

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from gearshift.backends.triton_lowering import Lowering, UnsupportedError, lower
+from gearshift.backends.lowering import Lowering, UnsupportedError, lower
 from gearshift.graph import Graph
 from gearshift.graph.graph import Node
 from gearshift.specialise import specialise
@@ -46,6 +46,15 @@ def test_narrow_values_take_half_the_memory(make_graph: MakeGraph) -> None:
     assert narrow.values["blocks.0.attention.qkv"].dtype == "bfloat16"
     assert narrow.values["blocks.1.router.gate_score"].dtype == "float32"
     assert narrow.arena_bytes < wide.arena_bytes
+
+
+def test_rows_of_hidden_values_may_be_padded(graph: Graph) -> None:
+    program = specialise(graph, 0)
+    name, rows = "blocks.1.experts.hidden", 16 * 2
+    assert lower(program, "bfloat16").values[name].shape == (rows, 18)
+    assert lower(program, "bfloat16", row_bytes=64).values[name].shape == (rows, 32)
+    assert lower(program, "float32", row_bytes=64).values[name].shape == (rows, 32)
+    assert lower(program, "float32", row_bytes=4).values[name].shape == (rows, 18)
 
 
 def test_nothing_alive_shares_memory(graph: Graph) -> None:
