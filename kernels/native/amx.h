@@ -16,7 +16,6 @@ namespace gearshift {
 
 constexpr int64_t AMX_TILE = 16;             // rows of a tile, groups of a row
 constexpr int64_t AMX_ROWS = 2 * AMX_TILE;   // of x in one product
-constexpr int64_t AMX_AHEAD = 8 * 1024;      // bytes from the weights in use to those fetched
 
 // What ldtilecfg reads: all eight tiles have all rows of all bytes.
 struct alignas(LINE) TileConfiguration {
@@ -82,7 +81,7 @@ struct AmxState {
 // DOWN tiles of x times ACROSS panels (1 or 2 of each).
 template <int64_t PRECISION, int DOWN, int ACROSS>
 void multiply_tiles(const char *x, int64_t stride, const char *panels, int64_t groups, float *out,
-                    int64_t out_stride) {
+                    int64_t out_stride, const char *ahead) {
     constexpr int X = 4, W = 6;  // the first tiles of x and of W; those of the sums are 0 to 3
     tile_zero<0>();
     tile_zero<1>();
@@ -102,11 +101,8 @@ void multiply_tiles(const char *x, int64_t stride, const char *panels, int64_t g
             tile_dot<PRECISION, 2, X + 1, W>();
         }
         if constexpr (DOWN == 2 && ACROSS == 2) tile_dot<PRECISION, 3, X + 1, W + 1>();
-        // Weights come once from afar, and in order: after a panel lies the next one.
-        for (int64_t i = 0; i < AMX_TILE; i++) {
-            __builtin_prefetch(panels + (g + i) * LINE + AMX_AHEAD);
-            if constexpr (ACROSS == 2) __builtin_prefetch(second + (g + i) * LINE + AMX_AHEAD);
-        }
+        for (int64_t i = 0; i < AMX_TILE * ACROSS; i++)
+            __builtin_prefetch(ahead + (g * ACROSS + i) * LINE, 0, 2);  // to the second level
     }
     const int64_t out_bytes = out_stride * static_cast<int64_t>(sizeof(float));
     tile_store<0>(out, out_bytes);
@@ -121,15 +117,15 @@ void multiply_tiles(const char *x, int64_t stride, const char *panels, int64_t g
 // 32. Of int8, x is bytes that stand 128 too high, and out holds int32.
 template <int64_t PRECISION>
 void multiply_amx(const char *x, int64_t stride, int64_t rows, const char *panels, int64_t count,
-                  int64_t groups, float *out, int64_t out_stride) {
+                  int64_t groups, float *out, int64_t out_stride, const char *ahead) {
     if (rows > AMX_TILE && count == 2)
-        multiply_tiles<PRECISION, 2, 2>(x, stride, panels, groups, out, out_stride);
+        multiply_tiles<PRECISION, 2, 2>(x, stride, panels, groups, out, out_stride, ahead);
     else if (rows > AMX_TILE)
-        multiply_tiles<PRECISION, 2, 1>(x, stride, panels, groups, out, out_stride);
+        multiply_tiles<PRECISION, 2, 1>(x, stride, panels, groups, out, out_stride, ahead);
     else if (count == 2)
-        multiply_tiles<PRECISION, 1, 2>(x, stride, panels, groups, out, out_stride);
+        multiply_tiles<PRECISION, 1, 2>(x, stride, panels, groups, out, out_stride, ahead);
     else
-        multiply_tiles<PRECISION, 1, 1>(x, stride, panels, groups, out, out_stride);
+        multiply_tiles<PRECISION, 1, 1>(x, stride, panels, groups, out, out_stride, ahead);
 }
 
 }  // namespace gearshift

@@ -140,10 +140,11 @@ struct Attention {
         const char *values = keys + sizes.key_bytes();
         for (int64_t chunk = 0; chunk < a.tokens; chunk += CHUNK) {
             const int64_t size = chunk_size(sizes, chunk);
-            for (int64_t k = 0; k < size; k += TILE_COLUMNS)
-                multiply<O>(space.queries, query_stride * SIZE, count,
-                            keys + (chunk + k) / LANES * sizes.key_groups * LINE, 2,
-                            sizes.key_groups, space.scores + k, CHUNK);
+            for (int64_t k = 0; k < size; k += TILE_COLUMNS) {
+                const char *right = keys + (chunk + k) / LANES * sizes.key_groups * LINE;
+                multiply<O>(space.queries, query_stride * SIZE, count, right, 2, sizes.key_groups,
+                            space.scores + k, CHUNK, right + 2 * sizes.key_groups * LINE);
+            }
             float scale[MOST_TILE_ROWS];
             const int64_t real = a.tokens - chunk < size ? a.tokens - chunk : size;
             for (int64_t r = 0; r < count; r++)
@@ -194,11 +195,11 @@ struct Attention {
             float *sums = space.sums + p * LANES;
             if (!scale) {
                 multiply<O>(space.weights, CHUNK * SIZE, count, right, panels, groups, sums,
-                            space.sum_stride);
+                            space.sum_stride, right + panels * groups * LINE);
                 continue;
             }
             multiply<O>(space.weights, CHUNK * SIZE, count, right, panels, groups, tile.floats,
-                        TILE_COLUMNS);
+                        TILE_COLUMNS, right + panels * groups * LINE);
             for (int64_t r = 0; r < count; r++)
                 for (int64_t c = 0; c < panels * LANES; c += LANES) {
                     float *place = sums + r * space.sum_stride + c;

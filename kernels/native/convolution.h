@@ -222,13 +222,15 @@ class WinogradConvolution {
         const int64_t panels = (a.outputs + LANES - 1) / LANES, panel_bytes = block.groups * LINE;
         const int64_t count = panels - 2 * pair < 2 ? 1 : 2;
         const char *weights = static_cast<const char *>(a.panels) + 2 * pair * panel_bytes;
-        for (int64_t p = 0; p < POINTS; p++)
+        for (int64_t p = 0; p < POINTS; p++) {
+            const char *right = weights + p * panels * panel_bytes;
             for (int64_t t = 0; t < tiles; t += TILE_ROWS<O>)
                 multiply<O>(points + p * block.point_stride + t * block.channels,
                             block.channels * SIZE,
-                            tiles - t < TILE_ROWS<O> ? tiles - t : TILE_ROWS<O>,
-                            weights + p * panels * panel_bytes, count, block.groups,
-                            sums + p * block.sum_stride + t * TILE_COLUMNS, TILE_COLUMNS);
+                            tiles - t < TILE_ROWS<O> ? tiles - t : TILE_ROWS<O>, right, count,
+                            block.groups, sums + p * block.sum_stride + t * TILE_COLUMNS,
+                            TILE_COLUMNS, right + panels * panel_bytes);
+        }
     }
 
     // One tile's sums of two panels to its outputs, with bias and ReLU.

@@ -31,28 +31,37 @@ struct Experts {
     // All first products, then all second ones: the threads meet once. A thread has a part of
     // the columns of all experts, or of every queue, and so reads only its part of the weights.
     static void run(const GsExperts &a, const Worker &worker) {
-        each_queue(a, [&](const GsExpert &expert, int64_t first, int64_t count) {
-            fc1(a, worker, expert, first, count);
+        each_queue(a, [&](const GsExpert &expert, int64_t first, int64_t count,
+                          const GsExpert *next) {
+            fc1(a, worker, expert, first, count, next ? &next->fc1 : nullptr);
         });
         worker.wait();
-        each_queue(a, [&](const GsExpert &expert, int64_t first, int64_t count) {
-            fc2(a, worker, expert, first, count);
+        each_queue(a, [&](const GsExpert &expert, int64_t first, int64_t count,
+                          const GsExpert *next) {
+            fc2(a, worker, expert, first, count, next ? &next->fc2 : nullptr);
         });
     }
 
   private:
+    // The experts with tokens, one after the other, each with the one that comes next.
     template <class F>
     static void each_queue(const GsExperts &a, F f) {
         const int64_t count = a.chosen ? a.chosen_count : a.experts;
-        for (int64_t i = 0; i < count; i++) {
-            const int64_t expert = a.chosen ? a.chosen[i] : i;
-            const int64_t first = a.offsets[expert], tokens = a.offsets[expert + 1] - first;
-            if (tokens) f(a.bank[expert], first, tokens);
+        auto tokens = [&](int64_t expert) { return a.offsets[expert + 1] - a.offsets[expert]; };
+        auto following = [&](int64_t i) {
+            while (i < count && !tokens(a.chosen ? a.chosen[i] : i)) i++;
+            return i;
+        };
+        for (int64_t i = following(0); i < count;) {
+            const int64_t expert = a.chosen ? a.chosen[i] : i, j = following(i + 1);
+            const GsExpert *next = j < count ? &a.bank[a.chosen ? a.chosen[j] : j] : nullptr;
+            f(a.bank[expert], a.offsets[expert], tokens(expert), next);
+            i = j;
         }
     }
 
     static void fc1(const GsExperts &a, const Worker &worker, const GsExpert &expert,
-                    int64_t first, int64_t count) {
+                    int64_t first, int64_t count, const GsWeight *next) {
         const int64_t stride = padded<Element>(expert.fc1.outputs);
         Element *hidden = static_cast<Element *>(a.hidden) + first * stride;
         auto finish = [&](int64_t row, int64_t rows, int64_t column, int64_t columns,
@@ -70,11 +79,11 @@ struct Experts {
             share_product(worker, count, count_pairs(expert.fc1.outputs), TILE_ROWS<O>);
         const QueuedRows<Element> rows{static_cast<const Element *>(a.x), a.columns, a.top_k,
                                        a.order + first};
-        product<O>(worker, share, expert.fc1, rows, finish);
+        product<O>(worker, share, expert.fc1, rows, finish, next);
     }
 
     static void fc2(const GsExperts &a, const Worker &worker, const GsExpert &expert,
-                    int64_t first, int64_t count) {
+                    int64_t first, int64_t count, const GsWeight *next) {
         const int64_t stride = padded<Element>(expert.fc2.inputs);
         const int32_t *queue = a.order + first;
         auto finish = [&](int64_t row, int64_t rows, int64_t column, int64_t columns,
@@ -92,7 +101,7 @@ struct Experts {
         const Share share = share_product(worker, count, count_pairs(a.columns), TILE_ROWS<O>);
         const Matrix<Element> rows{static_cast<const Element *>(a.hidden) + first * stride,
                                    stride};
-        product<O>(worker, share, expert.fc2, rows, finish);
+        product<O>(worker, share, expert.fc2, rows, finish, next);
     }
 };
 

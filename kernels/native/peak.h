@@ -42,7 +42,7 @@ double peak_of_vectors() {
     asm volatile("" : "+r"(multiply));
     return best_rate(PeakOperands::GROUPS * ROWS * PANELS * LANES * O::GROUP, [&] {
         multiply(operands.bytes, LINE, operands.bytes, LINE, PeakOperands::GROUPS, tile.floats,
-                 TILE_COLUMNS);
+                 TILE_COLUMNS, operands.bytes);
     });
 }
 

@@ -64,7 +64,7 @@ constexpr int64_t padded(int64_t inputs) {
 template <class O, int ROWS, int COUNT>
 __attribute__((noinline)) void multiply_tile(const char *x, int64_t stride, const char *panels,
                                              int64_t panel_bytes, int64_t groups, float *out,
-                                             int64_t out_stride) {
+                                             int64_t out_stride, const char *ahead) {
     typename O::Sums sums[ROWS][COUNT];
 #pragma GCC unroll 16
     for (int r = 0; r < ROWS; r++)
@@ -77,7 +77,11 @@ __attribute__((noinline)) void multiply_tile(const char *x, int64_t stride, cons
     for (int64_t g = 0; g < groups; g++) {
         typename O::Weights w[COUNT];
 #pragma GCC unroll 2
-        for (int p = 0; p < COUNT; p++) w[p] = O::weights(panels + p * panel_bytes + g * LINE);
+        for (int p = 0; p < COUNT; p++) {
+            const char *line = panels + p * panel_bytes + g * LINE;
+            w[p] = O::weights(line);
+            __builtin_prefetch(ahead + (g * COUNT + p) * LINE, 0, 2);  // to the second level
+        }
 #pragma GCC unroll 16
         for (int r = 0; r < ROWS; r++) {
             auto inputs = O::inputs(rows[r / 3] + r % 3 * stride + 4 * g);
@@ -99,37 +103,43 @@ __attribute__((noinline)) void multiply_tile(const char *x, int64_t stride, cons
 
 template <class O, int COUNT, int ROWS>
 void multiply_rows(const char *x, int64_t stride, int64_t rows, const char *panels,
-                   int64_t panel_bytes, int64_t groups, float *out, int64_t out_stride) {
+                   int64_t panel_bytes, int64_t groups, float *out, int64_t out_stride,
+                   const char *ahead) {
     if (rows == ROWS)
-        multiply_tile<O, ROWS, COUNT>(x, stride, panels, panel_bytes, groups, out, out_stride);
+        multiply_tile<O, ROWS, COUNT>(x, stride, panels, panel_bytes, groups, out, out_stride,
+                                      ahead);
     else if constexpr (ROWS > 1)
         multiply_rows<O, COUNT, ROWS - 1>(x, stride, rows, panels, panel_bytes, groups, out,
-                                         out_stride);
+                                         out_stride, ahead);
 }
 
 // out = the sums of up to TILE_ROWS rows of x, `stride` bytes apart, with `count` (1 or 2) panels.
 // Both have `groups` groups, a multiple of 16; with AMX, x is readable and out writable for
-// TILE_ROWS rows. Of int8, out holds int32.
+// TILE_ROWS rows. Of int8, out holds int32. While it multiplies, as many panels as it reads are
+// fetched from `ahead`, where the next ones lie.
 template <class O>
 GS_INLINE void multiply(const void *x, int64_t stride, int64_t rows, const void *panels,
-                        int64_t count, int64_t groups, float *out, int64_t out_stride) {
+                        int64_t count, int64_t groups, float *out, int64_t out_stride,
+                        const char *ahead) {
     auto left = static_cast<const char *>(x);
     auto right = static_cast<const char *>(panels);
     constexpr int ROWS = static_cast<int>(TILE_ROWS<O>);
 #if defined(GS_AMX)
     if constexpr (O::PRECISION != GS_FLOAT32) {
-        multiply_amx<O::PRECISION>(left, stride, rows, right, count, groups, out, out_stride);
+        multiply_amx<O::PRECISION>(left, stride, rows, right, count, groups, out, out_stride,
+                                   ahead);
         return;
     }
 #endif
     if (count == TILE_PANELS) {
         multiply_rows<O, TILE_PANELS, ROWS>(left, stride, rows, right, groups * LINE, groups, out,
-                                            out_stride);
+                                            out_stride, ahead);
         return;
     }
     for (int64_t panel = 0; panel < count; panel++)
         multiply_rows<O, 1, ROWS>(left, stride, rows, right + panel * groups * LINE, groups * LINE,
-                                  groups, out + panel * LANES, out_stride);
+                                  groups, out + panel * LANES, out_stride,
+                                  ahead + panel * groups * LINE);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -252,9 +262,10 @@ inline void scale_tile(Tile &tile, int64_t rows, int64_t columns, const float *r
 
 // The rows and pairs of `share` of x W^T. `source(row, space)` gives a row of x, in memory or
 // written to `space`; `finish(row, rows, column, columns, sums)` takes sums TILE_COLUMNS apart.
+// `next`: the weights that this thread reads after these, if they are known.
 template <class O, class Source, class Finish>
 void product(const Worker &worker, const Share &share, const GsWeight &weight, const Source &source,
-             const Finish &finish) {
+             const Finish &finish, const GsWeight *next = nullptr) {
     using Element = typename O::Element;
     const int64_t width = padded<Element>(weight.inputs), groups = width / O::GROUP;
     const int64_t rows_at_once = block_rows<O>(weight.inputs);
@@ -285,12 +296,15 @@ void product(const Worker &worker, const Share &share, const GsWeight &weight, c
             const int64_t columns = weight.outputs - column < TILE_COLUMNS
                                         ? weight.outputs - column
                                         : TILE_COLUMNS;
-            const char *right = panels + pair * 2 * groups * LINE;
+            const int64_t pair_bytes = 2 * groups * LINE;
+            const char *right = panels + pair * pair_bytes, *ahead = right + pair_bytes;
+            if (pair + 1 == share.pairs.last && next)
+                ahead = static_cast<const char *>(next->panels) + share.pairs.first * pair_bytes;
             for (int64_t row = first; row < last; row += step) {
                 const int64_t rows = last - row < step ? last - row : step;
                 multiply<O>(x + (row - first) * stride,
                             stride * static_cast<int64_t>(sizeof(Element)), rows, right,
-                            columns > LANES ? 2 : 1, groups, tile.floats, TILE_COLUMNS);
+                            columns > LANES ? 2 : 1, groups, tile.floats, TILE_COLUMNS, ahead);
                 if constexpr (O::PRECISION == GS_INT8)
                     scale_tile(tile, rows, columns, scales + (row - first), weight, column);
                 finish(row, rows, column, columns, tile.floats);

@@ -22,6 +22,6 @@ int main(int, char **words) {
     if (is("missing")) configuration.rows[5] = configuration.row_bytes[5] = 0;
     if (!is("unconfigured")) tile_configure(configuration);
     if (is("released")) tile_release();
-    multiply_amx<GS_BFLOAT16>(x, LINE, AMX_ROWS, panels, 2, AMX_TILE, out, 2 * LANES);
+    multiply_amx<GS_BFLOAT16>(x, LINE, AMX_ROWS, panels, 2, AMX_TILE, out, 2 * LANES, panels);
     std::puts("done");
 }
