@@ -29,7 +29,7 @@ int ordered(char *x, const char *panels, int *out) {
     x[0] = 77;
     out[0] = 55;
     multiply_tiles<GS_BFLOAT16, 2, 2>(x, LINE, panels, AMX_TILE, reinterpret_cast<float *>(out),
-                                      2 * LANES);
+                                      2 * LANES, panels);
     x[0] = 88;
     return out[0];
 }

@@ -58,10 +58,15 @@ def amx_team(request: pytest.FixtureRequest, team_of: TeamOf) -> Iterator[Callab
         yield lambda threads: team_of("amx", threads)
         return
     library = request.getfixturevalue("emulated_library")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(team, "choose_level", lambda level: level)
-        patch.setattr(team, "library_path", lambda level: library)
-        yield lambda threads: Team(threads, request.param)
+
+    def emulated(threads: int) -> Team:
+        # Patched no longer than this: other teams must get the library of their level.
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(team, "choose_level", lambda level: level)
+            patch.setattr(team, "library_path", lambda level: library)
+            return Team(threads, "amx_emulated")
+
+    yield emulated
 
 
 def product(
