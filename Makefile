@@ -29,8 +29,9 @@ lint: $(INSTALLED)
 clean:
 	rm -rf .venv demo-output
 
-$(INSTALLED): pyproject.toml constraints.txt
+# The installation compiles the native kernels, so it is done again when they change.
+$(INSTALLED): pyproject.toml constraints.txt $(wildcard kernels/native/*)
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "gearshift needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[demo,gpu,test]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[demo,gpu,peers,test]'
 	touch $@

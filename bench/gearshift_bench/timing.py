@@ -28,8 +28,16 @@ def count_sets(nbytes: int, l2_bytes: int) -> int:
     return min(max(2, 1 + -(-CACHES_FILLED * l2_bytes // max(nbytes, 1))), MOST_SETS)
 
 
-def take_turns(contenders: Mapping[str, Sample], rounds: int) -> dict[str, float]:
-    """The median seconds of each contender over `rounds`; the first round warms up, uncounted."""
+def turns(
+    contenders: Mapping[str, Sample],
+    rounds: int,
+    after_round: Callable[[], object] = lambda: None,
+) -> dict[str, list[float]]:
+    """The seconds of each contender in each of `rounds`; a round before them warms up, uncounted.
+
+    The same place in two lists is the same round. `after_round` is called after every round, the
+    uncounted one too.
+    """
     names = list(contenders)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for turn in range(rounds + 1):
@@ -38,7 +46,13 @@ def take_turns(contenders: Mapping[str, Sample], rounds: int) -> dict[str, float
             sample = contenders[name]()
             if turn:
                 seconds[name].append(sample)
-    return {name: median(samples) for name, samples in seconds.items()}
+        after_round()
+    return seconds
+
+
+def take_turns(contenders: Mapping[str, Sample], rounds: int) -> dict[str, float]:
+    """The median seconds of each contender over `rounds`: see `turns`."""
+    return {name: median(samples) for name, samples in turns(contenders, rounds).items()}
 
 
 def sample_on_card(runs: Sequence[Callable[[], object]]) -> Sample:

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from gearshift_bench import timing
-from gearshift_bench.timing import MOST_SETS, count_sets, take_turns
+from gearshift_bench.timing import MOST_SETS, count_sets, take_turns, turns
 
 
 class Clock:
@@ -41,6 +41,16 @@ def test_contenders_take_turns_and_each_round_begins_with_another() -> None:
     contenders = {name: clock.contender(name, [1.0] * 4) for name in "abc"}
     take_turns(contenders, rounds=3)
     assert "".join(clock.order) == "abc" + "bca" + "cab" + "abc"
+
+
+def test_turns_keep_the_samples_of_a_round_together() -> None:
+    clock = Clock()
+    seconds = {"a": [99.0, 3.0, 1.0, 2.0], "b": [99.0, 5.0, 6.0, 7.0]}
+    contenders = {name: clock.contender(name, s) for name, s in seconds.items()}
+    rounds: list[int] = []
+    samples = turns(contenders, rounds=3, after_round=lambda: rounds.append(len(clock.order)))
+    assert samples == {"a": [3.0, 1.0, 2.0], "b": [5.0, 6.0, 7.0]}
+    assert rounds == [2, 4, 6, 8]
 
 
 def test_nothing_to_time_is_no_error() -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from gearshift_bench.commands import kernels, roofline
+from gearshift_bench.commands import kernels, peers, roofline
 
-BENCHMARKS = {"roofline": roofline, "kernels": kernels}
+BENCHMARKS = {"roofline": roofline, "kernels": kernels, "peers": peers}
 
 HELP = "predict and measure what tasks and kernels cost"
-EXAMPLE = f"{roofline.EXAMPLE}\n{kernels.EXAMPLE}"
+EXAMPLE = f"{roofline.EXAMPLE}\n{kernels.EXAMPLE}\n{peers.EXAMPLE}"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 
+from gearshift.backends import Precision
 from gearshift.graph import Card
 from gearshift.session import Session
 from gearshift_export.builtin import demo
@@ -17,10 +20,15 @@ BATCH = 20
 HIGHER_IS_BETTER = {"semseg": True, "edge": True, "normals": False, "depth": False}
 
 
-def _figures(session: Session, scenes: int) -> dict[str, float]:
+@cache
+def _rooms(scenes: int) -> SceneArrays:
     first = SPLIT_FIRST_SEED["test"]
     rooms = [encode(render_scene(first + i, SIZE, SIZE)) for i in range(scenes)]
-    truth = SceneArrays(**{name: np.stack([room[name] for room in rooms]) for name in rooms[0]})
+    return SceneArrays(**{name: np.stack([room[name] for room in rooms]) for name in rooms[0]})
+
+
+def _figures(session: Session, scenes: int) -> dict[str, float]:
+    truth = _rooms(scenes)
     parts: dict[str, list[np.ndarray]] = {task: [] for task in session.tasks}
     for start in range(0, scenes, BATCH):
         image = truth.image[start : start + BATCH]
@@ -57,6 +65,24 @@ def test_a_hundred_rooms_are_near_the_card_and_far_from_the_average(session: Ses
         assert value == pytest.approx(claimed[task], rel=0.15), task
         better, worse = (value, average[task]) if HIGHER_IS_BETTER[task] else (average[task], value)
         assert better > 1.3 * worse, task
+
+
+def _change(precision: Precision, scenes: int) -> dict[str, float]:
+    """By task, the figure in a precision over the one in float32."""
+    figures = [_figures(Session("demo", "native", one), scenes) for one in ("float32", precision)]
+    return {task: figures[1][task] / value for task, value in figures[0].items()}
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "int8"])
+def test_lower_precision_changes_figures_by_less_than_one_percent(precision: Precision) -> None:
+    assert _change(precision, 100) == pytest.approx(dict.fromkeys(HIGHER_IS_BETTER, 1), abs=0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["bfloat16", "int8"])
+def test_lower_precision_on_all_test_rooms(precision: Precision) -> None:
+    change = _change(precision, TEST_SCENES)
+    assert change == pytest.approx(dict.fromkeys(HIGHER_IS_BETTER, 1), abs=0.01)
 
 
 def test_the_targets_are_met(session: Session) -> None:
