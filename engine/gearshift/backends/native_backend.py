@@ -122,7 +122,8 @@ class NativeProgram:
         """Float32 (N,3,H,W), C-contiguous -> the output, the caller's own.
 
         Raises:
-            BackendError: experts cannot be read from their file any more.
+            BackendError: experts cannot be read from their file any more, or this is a fork of
+                the process that opened the session.
         """
         start = perf_counter()
         backend = self._backend
@@ -135,6 +136,8 @@ class NativeProgram:
             self._run_parts()
         except OSError as error:
             raise BackendError(f"backend native cannot read experts: {error}") from error
+        except NativeError as error:
+            raise BackendError(f"backend native: {error}") from None
         self._seconds = perf_counter() - start
         return output
 

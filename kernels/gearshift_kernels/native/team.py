@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import weakref
 from collections.abc import Sequence
-from ctypes import Array, addressof
+from ctypes import CDLL, Array, addressof
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +37,8 @@ class CallList:
 class Team:
     """Threads with their scratch memory; the calling thread is one of them.
 
-    Not to be shared by threads that run at the same time. Its threads end when it is collected.
+    Not to be shared by threads that run at the same time, nor with a forked process, which has
+    none of its threads. They end when it is collected.
 
     Args:
         threads: at least 1.
@@ -53,19 +55,40 @@ class Team:
         self._handle = self._library.gs_open(threads)
         if not self._handle:
             raise NativeError(f"{threads} threads cannot be had: ask for fewer")
-        self._close = weakref.finalize(self, self._library.gs_close, self._handle)
+        self._process = os.getpid()
+        weakref.finalize(self, _close, self._library, self._handle, self._process)
 
     def reserve(self, calls: CallList) -> None:
         """Make room for the scratch memory of `calls`, which must be done before they run.
 
         Raises:
             MemoryError: there is not so much.
+            NativeError: in a forked process.
         """
+        self._require_own_process()
         if self._library.gs_reserve(self._handle, ctypes.addressof(calls.array), len(calls)):
             raise MemoryError("no memory for the scratch of the native kernels")
 
     def run(self, calls: CallList) -> None:
-        """Run the kernels in order; `calls.seconds` then holds the time of each."""
+        """Run the kernels in order; `calls.seconds` then holds the time of each.
+
+        Raises:
+            NativeError: in a forked process.
+        """
+        self._require_own_process()
         self._library.gs_run(
             self._handle, ctypes.addressof(calls.array), len(calls), calls.seconds.ctypes.data
         )
+
+    def _require_own_process(self) -> None:
+        if os.getpid() != self._process:
+            raise NativeError(
+                f"threads of process {self._process} are not in its fork {os.getpid()}: open the "
+                "session after the fork"
+            )
+
+
+def _close(library: CDLL, handle: int, process: int) -> None:
+    # A forked process has no threads to wait for.
+    if os.getpid() == process:
+        library.gs_close(handle)
