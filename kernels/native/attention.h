@@ -15,7 +15,7 @@ template <int64_t PRECISION>
 struct Attention {
     using O = Narrow<PRECISION>;
     using Element = typename O::Element;
-    static constexpr int64_t CHUNK = 256;  // keys; their scores stay in the first-level cache
+    static constexpr int64_t CHUNK = 1280;  // keys; their scores stay in the second-level cache
     static constexpr int64_t SIZE = sizeof(Element);
 
     // The score of what is no key: its exponential is zero beside any other.

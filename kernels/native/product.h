@@ -281,9 +281,10 @@ void product(const Worker &worker, const Share &share, const GsWeight &weight, c
         int64_t stride = width;
         bool in_place = false;
         if constexpr (std::is_same_v<Source, Matrix<Element>>) {
-            // Past the end of a matrix there may be nothing to read.
+            // Past the end of a matrix there may be nothing to read. Rows that only a few panels
+            // meet come from memory faster in order, which a copy goes.
             const bool is_whole = !WHOLE_TILES<O> || (last - first) % TILE_ROWS<O> == 0;
-            in_place = width == weight.inputs && is_whole;
+            in_place = width == weight.inputs && is_whole && share.pairs.size() > 3;
             if (in_place) x = source.data + first * source.stride, stride = source.stride;
         }
         if (!in_place)

@@ -167,7 +167,7 @@ void patch_embedding(int64_t precision) {
 }
 
 void attention(int64_t precision) {
-    const int64_t images = pick({1, 2}), tokens = pick({1, 2, 16, 17, 33, 129, 257, 290});
+    const int64_t images = pick({1, 2}), tokens = pick({1, 2, 16, 17, 33, 129, 1290});
     const int64_t heads = pick({1, 3}), head_dim = pick({1, 5, 16, 32, 33, 64});
     const int64_t width = heads * head_dim;
     const Operands qkv(precision, images * tokens * 3 * width, number);

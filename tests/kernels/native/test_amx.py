@@ -114,7 +114,7 @@ def test_operands_read_in_place(amx_team: Callable[[int], Team], rows: int) -> N
     assert relative(out, x.astype(np.float64) @ weight.T) < FLOAT32_ERROR
 
 
-@pytest.mark.parametrize("tokens", [*ROWS, 300])
+@pytest.mark.parametrize("tokens", [*ROWS, 1290])
 @pytest.mark.parametrize("head_dim", [5, 16, 33, 64])
 def test_attention(
     amx_team: Callable[[int], Team], team_of: TeamOf, tokens: int, head_dim: int
