@@ -1,29 +1,19 @@
 """Models by name: the trained demo, and published sizes with seeded weights for benchmarks.
 
-Registered under the entry-point group `gearshift.models`.
+Registered under the entry-point group `gearshift.models`. Finding one that is there already loads
+no torch: a session that opens it need not wait for that.
 """
 
 from __future__ import annotations
 
 import shutil
-import tempfile
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
-import torch
-from torch import nn
-
 from gearshift.cache import cache_folder
 from gearshift.errors import ArtifactError
-from gearshift.graph import read_artifact, write_artifact
-from gearshift_export.config import DecoderConfig, ModelConfig, TaskConfig
-from gearshift_export.export import make_card
-from gearshift_export.model import Gate, MultiTaskModel
-from gearshift_export.recipe import Recipe, load_recipe
-from gearshift_export.to_graph import to_graph
-
-SEED = 1
+from gearshift.graph.layout import MODEL_FILE, WEIGHTS_FILE
+from gearshift.graph.read import read_card_file
 
 
 def demo() -> Path:
@@ -41,86 +31,17 @@ def small() -> Path:
     return _cached("small", "nyud-small", width=384, expert_hidden=384)
 
 
-def published_config(recipe: Recipe, width: int, expert_hidden: int) -> ModelConfig:
-    """The configuration that the published models of `recipe` share, at a given width."""
-    tasks = []
-    for task in recipe.tasks:
-        assert task.channels is not None, "a published recipe states its channels"
-        tasks.append(TaskConfig(task.name, task.channels))
-    return ModelConfig(
-        image_height=recipe.image_height,
-        image_width=recipe.image_width,
-        patch_size=16,
-        width=width,
-        heads=recipe.heads,
-        depth=12,
-        dense_hidden=4 * width,
-        experts=16,
-        expert_hidden=expert_hidden,
-        top_k=recipe.top_k,
-        tasks=tuple(tasks),
-        decoder=DecoderConfig(channels=256, stages=4),
-    )
-
-
-def seeded_model(config: ModelConfig) -> MultiTaskModel:
-    """Weights drawn from a fixed seed, scaled so that activations keep their size.
-
-    Tokens spread over the experts: a router's logits have a deviation near one.
-    """
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(SEED)
-        model = MultiTaskModel(config)
-        for module in model.modules():
-            if isinstance(module, nn.LayerNorm | nn.BatchNorm2d):
-                module.weight.normal_(1.0, 0.1)
-                module.bias.normal_(0.0, 0.1)
-            elif isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight)
-            elif isinstance(module, Gate):
-                module.w_gate.normal_(0.0, len(module.w_gate) ** -0.5)
-            if isinstance(module, nn.BatchNorm2d):
-                _drift(module)
-        # As large as what is seen, so that tokens differ and no expert is without any.
-        model.backbone.pos_embed.normal_(0.0, 1.0)
-        model.backbone.cls_token.normal_(0.0, 1.0)
-    return model.requires_grad_(False).eval()
-
-
-def _drift(norm: nn.BatchNorm2d) -> None:
-    """Running statistics as training would leave them, so that folding them changes something."""
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    norm.running_mean.normal_(0.0, 0.1)
-    norm.running_var.uniform_(0.8, 1.2)
-
-
 def _cached(name: str, recipe_name: str, width: int, expert_hidden: int) -> Path:
     """The artifact in the cache folder, named with the version; the first to build it wins.
 
     Raises:
         ArtifactError: the cache folder cannot be written.
     """
-    folder = cache_folder() / "models"
-    artifact = folder / f"{name}-{version('gearshift')}.gs"
-    if _is_whole(artifact):
-        return artifact
-    recipe = load_recipe(recipe_name)
-    config = published_config(recipe, width, expert_hidden)
-    provenance = {
-        "model": f"{recipe.provenance}: published sizes only",
-        "weights": f"seeded weights (seed {SEED}), not trained",
-        "exporter": f"gearshift {version('gearshift')}",
-    }
-    card = replace(make_card(config, recipe, provenance), name=name)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=f".{name}-") as workshop:
-            built = Path(workshop) / artifact.name
-            write_artifact(to_graph(seeded_model(config), card), built)
-            _publish(built, artifact)
-    except OSError as error:
-        raise ArtifactError(f"model {name}: {folder} cannot be written: {error}") from None
+    artifact = cache_folder() / "models" / f"{name}-{version('gearshift')}.gs"
+    if not _is_whole(artifact):
+        from gearshift_export.published import build
+
+        build(artifact, name, recipe_name, width, expert_hidden)
     return artifact
 
 
@@ -129,17 +50,11 @@ def _is_whole(artifact: Path) -> bool:
     if not artifact.is_dir():
         return False
     try:
-        read_artifact(artifact)
-    except ArtifactError:
-        shutil.rmtree(artifact, ignore_errors=True)
-        return False
-    return True
-
-
-def _publish(built: Path, artifact: Path) -> None:
-    """Rename in one step, unless another process was faster: an artifact in use stays as it is."""
-    try:
-        built.rename(artifact)
-    except OSError:
-        if not artifact.is_dir():
-            raise
+        card = read_card_file(artifact)
+        sizes = {MODEL_FILE: card.model.size, WEIGHTS_FILE: card.weights.size}
+        if all((artifact / file).stat().st_size == size for file, size in sizes.items()):
+            return True
+    except (ArtifactError, OSError):
+        pass
+    shutil.rmtree(artifact, ignore_errors=True)
+    return False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 import torch
 
 from gearshift.graph import read_artifact
-from gearshift_export import builtin
+from gearshift_export import builtin, published
 from gearshift_export.recipe import load_recipe
 
 
@@ -21,15 +23,15 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_published_sizes() -> None:
-    tiny = builtin.published_config(load_recipe("cityscapes-tiny"), 192, 384)
+    tiny = published.published_config(load_recipe("cityscapes-tiny"), 192, 384)
     assert (tiny.tokens, tiny.heads, tiny.top_k, tiny.dense_hidden) == (129, 3, 2, 768)
     assert [(task.name, task.channels) for task in tiny.tasks] == [("semseg", 7), ("depth", 1)]
-    small = builtin.published_config(load_recipe("nyud-small"), 384, 384)
+    small = published.published_config(load_recipe("nyud-small"), 384, 384)
     assert (small.tokens, small.heads, small.top_k, small.dense_hidden) == (1201, 12, 4, 1536)
     assert [(task.name, task.channels) for task in small.tasks] == [("semseg", 40), ("depth", 1)]
     for config, parameters in ((tiny, 18.0e6), (small, 43.4e6)):
         with torch.device("meta"):
-            encoder = builtin.MultiTaskModel(config).backbone
+            encoder = published.MultiTaskModel(config).backbone
         count = sum(parameter.numel() for parameter in encoder.parameters())
         assert count == pytest.approx(parameters, rel=0.01)
 
@@ -43,8 +45,8 @@ def test_tiny_is_built_once_and_is_always_the_same(cache: Path) -> None:
     assert (artifact / "weights.bin").stat().st_mtime_ns == stamp
     graph = read_artifact(artifact)
     assert "not trained" in graph.card.provenance["weights"]
-    config = builtin.published_config(load_recipe("cityscapes-tiny"), 192, 384)
-    again = builtin.to_graph(builtin.seeded_model(config), graph.card)
+    config = published.published_config(load_recipe("cityscapes-tiny"), 192, 384)
+    again = published.to_graph(published.seeded_model(config), graph.card)
     assert again.weights.keys() == graph.weights.keys()
     for name in list(again.weights)[::20]:
         assert np.array_equal(again.weights[name], graph.weights[name])
@@ -52,9 +54,9 @@ def test_tiny_is_built_once_and_is_always_the_same(cache: Path) -> None:
 
 def test_seeded_weights_are_fit_for_benchmarks() -> None:
     """Activations keep their size, and tokens and tasks go to different experts."""
-    config = builtin.published_config(load_recipe("cityscapes-tiny"), 192, 384)
+    config = published.published_config(load_recipe("cityscapes-tiny"), 192, 384)
     before = torch.get_rng_state()
-    model = builtin.seeded_model(config)
+    model = published.seeded_model(config)
     assert torch.equal(torch.get_rng_state(), before)
     image = torch.rand(1, 3, 128, 256, generator=torch.Generator().manual_seed(0))
     used = []
@@ -73,17 +75,17 @@ def test_the_first_of_two_builders_wins(cache: Path, monkeypatch: pytest.MonkeyP
     """Both finish, neither disturbs the other, nothing is left over."""
     recipe = load_recipe("cityscapes-tiny")
     small = {"depth": 2, "image_height": 16, "image_width": 16, "decoder": None}
-    config = builtin.replace(builtin.published_config(recipe, 48, 8), **small)
-    monkeypatch.setattr(builtin, "published_config", lambda *sizes: config)
+    config = published.replace(published.published_config(recipe, 48, 8), **small)
+    monkeypatch.setattr(published, "published_config", lambda *sizes: config)
     barrier = threading.Barrier(2)
-    write = builtin.write_artifact
+    write = published.write_artifact
 
     def write_together(*arguments: object) -> None:
         barrier.wait(timeout=30)
         write(*arguments)
         barrier.wait(timeout=30)
 
-    monkeypatch.setattr(builtin, "write_artifact", write_together)
+    monkeypatch.setattr(published, "write_artifact", write_together)
     found: list[Path] = []
     threads = [threading.Thread(target=lambda: found.append(builtin.tiny())) for _ in range(2)]
     for thread in threads:
@@ -99,3 +101,25 @@ def test_the_first_of_two_builders_wins(cache: Path, monkeypatch: pytest.MonkeyP
 def test_demo_is_the_shipped_folder() -> None:
     assert builtin.demo().name == "demo.gs"
     assert builtin.demo().parent.name == "demo"
+
+
+def test_a_model_that_is_there_is_found_without_torch(cache: Path) -> None:
+    """A session on the native kernels starts in a fraction of the time that torch takes to load."""
+    artifact = builtin.tiny()
+    code = (
+        "import sys\n"
+        "from gearshift_export import builtin\n"
+        "print(builtin.tiny(), 'torch' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == [str(artifact), "False"]
+
+
+def test_a_damaged_model_is_built_again(cache: Path) -> None:
+    artifact = builtin.tiny()
+    weights = artifact / "weights.bin"
+    size = weights.stat().st_size
+    with weights.open("r+b") as file:
+        file.truncate(size - 1)
+    assert builtin.tiny() == artifact
+    assert weights.stat().st_size == size
