@@ -13,9 +13,10 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import entry_points, version
+from importlib.metadata import version
 from typing import Protocol, cast
 
+from gearshift.entries import find_entries
 from gearshift.errors import GearshiftError
 
 
@@ -32,8 +33,8 @@ class Command(Protocol):
 
 def load_commands() -> dict[str, Command]:
     """The commands of group `gearshift.commands`, by name."""
-    found = entry_points(group="gearshift.commands")
-    return {entry.name: cast(Command, entry.load()) for entry in found}
+    found = find_entries("gearshift.commands")
+    return {name: cast(Command, entry.load()) for name, entry in found.items()}
 
 
 def _parser(commands: dict[str, Command]) -> argparse.ArgumentParser:

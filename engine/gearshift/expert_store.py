@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from heapq import heappop, heappush
 from math import inf
+from typing import TYPE_CHECKING
 
 from gearshift.expert_profile import LIKELY, ExpertProfile, Shares
 from gearshift.experts import STREAMING_SLOTS
 from gearshift.program import Program
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 Read = Callable[[str, int, int], None]
 """read(bank, expert, slot) copies one expert's weights into a slot."""
@@ -166,6 +169,8 @@ class ExpertStore:
     def _fetch(self, bank: str, expert: int, slot: int) -> None:
         """Have the loader read an expert; it reads in this order, so a slot ends with the last."""
         if self._loader is None:
+            from concurrent.futures import ThreadPoolExecutor  # loaded only where experts move
+
             self._loader = ThreadPoolExecutor(1, "gearshift-experts")
         self._forget(slot)
         self._content[slot] = bank, expert

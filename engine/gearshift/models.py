@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from importlib.metadata import entry_points
 from pathlib import Path
 
+from gearshift.entries import find_entries
 from gearshift.errors import ArtifactError
 
 GROUP = "gearshift.models"
@@ -21,7 +21,7 @@ def find_model(name_or_path: str | Path) -> Path:
     Raises:
         ArtifactError: neither; the message lists the known names.
     """
-    known = {entry.name: entry for entry in entry_points(group=GROUP)}
+    known = find_entries(GROUP)
     if str(name_or_path) in known:
         return Path(known[str(name_or_path)].load()())
     path = Path(os.path.expanduser(name_or_path))

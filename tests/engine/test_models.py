@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, EntryPoints
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -19,13 +19,13 @@ def build() -> Path:
 
 @pytest.fixture(autouse=True)
 def _two_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    def entry_points(group: str) -> EntryPoints:
+    def find_entries(group: str) -> dict[str, EntryPoint]:
         assert group == "gearshift.models"
         load = staticmethod(lambda: build)
         kind = type("Found", (EntryPoint,), {"load": load})
-        return EntryPoints(kind(name, "nowhere:build", group) for name in ("small", "demo"))
+        return {name: kind(name, "nowhere:build", group) for name in ("small", "demo")}
 
-    monkeypatch.setattr(models, "entry_points", entry_points)
+    monkeypatch.setattr(models, "find_entries", find_entries)
 
 
 def test_names_and_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

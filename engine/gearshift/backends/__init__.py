@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, Protocol, cast
@@ -15,6 +15,7 @@ from typing import Literal, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from gearshift.entries import find_entries
 from gearshift.errors import BackendError
 from gearshift.expert_profile import Shares
 from gearshift.program import Program
@@ -191,7 +192,7 @@ def _tell_once(message: str) -> None:
 
 
 def _entry(name: str) -> EntryPoint:
-    known = {entry.name: entry for entry in entry_points(group=GROUP)}
+    known = find_entries(GROUP)
     if name not in known:
         names = ", ".join(("auto", *sorted(known)))
         raise BackendError(f"unknown backend {name!r}: choose from {names}")

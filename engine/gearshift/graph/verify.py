@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from contextlib import suppress
 from os import stat_result
 from pathlib import Path
 
-from gearshift.cache import cache_folder
-from gearshift.errors import ArtifactError, GearshiftError
+from gearshift.cache import Mark
+from gearshift.errors import ArtifactError
 from gearshift.graph.layout import CARD_FILE, WEIGHTS_FILE
 from gearshift.graph.read import artifact_file, blame, read_card_file
 
@@ -28,24 +27,16 @@ def verify_artifact(folder: Path) -> None:
         path = artifact_file(folder, WEIGHTS_FILE).resolve()
         before = path.stat()
         mark = _mark(path, before, expected)
-        if mark is not None and mark.exists():
+        if mark.is_set():
             return
         with open(path, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if digest != expected:
             raise ArtifactError(f"sha256 {digest}, but {CARD_FILE} says {expected}")
-        if mark is not None and mark == _mark(path, path.stat(), expected):
-            # An unwritable cache only means that the next call hashes again.
-            with suppress(OSError):
-                mark.parent.mkdir(exist_ok=True)
-                mark.touch()
+        after = path.stat()
+        if (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns):
+            mark.set()
 
 
-def _mark(path: Path, status: stat_result, expected: str) -> Path | None:
-    """The empty file whose presence means that this very file was found good; None: no cache."""
-    identity = (str(path), status.st_size, status.st_mtime_ns, status.st_ino, expected)
-    name = hashlib.sha256(repr(identity).encode()).hexdigest()
-    try:
-        return cache_folder() / "verified" / name
-    except GearshiftError:
-        return None
+def _mark(path: Path, status: stat_result, expected: str) -> Mark:
+    return Mark(str(path), status.st_size, status.st_mtime_ns, status.st_ino, expected)
