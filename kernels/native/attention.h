@@ -52,7 +52,7 @@ struct Attention {
         }
     };
 
-    static Scratch scratch(const GsAttention &a, int64_t) {
+    static Scratch scratch(const GsAttention &a) {
         const Sizes sizes(a);
         return {a.images * a.heads * sizes.head_bytes(), Space::bytes(sizes)};
     }

@@ -124,7 +124,7 @@ class WinogradConvolution {
         int64_t bytes() const { return points_bytes() + POINTS * sum_stride * 4; }
     };
 
-    static Scratch scratch(const GsConvolution &a, int64_t) { return {0, Block(a).bytes()}; }
+    static Scratch scratch(const GsConvolution &a) { return {0, Block(a).bytes()}; }
 
     static void run(const GsConvolution &a, const Worker &worker) {
         if (a.scale == 2)

@@ -22,7 +22,7 @@ struct Experts {
     using O = Operand<PRECISION>;
     using Element = typename Narrow<PRECISION>::Element;
 
-    static Scratch scratch(const GsExperts &a, int64_t) {
+    static Scratch scratch(const GsExperts &a) {
         const int64_t hidden = a.bank[0].fc1.outputs;
         const int64_t fc1 = product_scratch<O>(a.columns), fc2 = product_scratch<O>(hidden);
         return {0, fc1 > fc2 ? fc1 : fc2};
@@ -106,7 +106,7 @@ struct Experts {
 };
 
 struct Combine {
-    static Scratch scratch(const GsCombine &, int64_t) { return {}; }
+    static Scratch scratch(const GsCombine &) { return {}; }
     static void run(const GsCombine &a, const Worker &worker) {
         const Range share = worker.share(a.rows);
         for (int64_t row = share.first; row < share.last; row++) {

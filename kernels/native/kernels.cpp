@@ -14,15 +14,13 @@ namespace gearshift {
 namespace {
 
 struct Entry {
-    Scratch (*scratch)(const void *arguments, int64_t threads);
+    Scratch (*scratch)(const void *arguments);
     void (*run)(const void *arguments, const Worker &worker);
 };
 
 template <class Kernel, class Arguments>
 constexpr Entry entry() {
-    return {[](const void *a, int64_t threads) {
-                return Kernel::scratch(*static_cast<const Arguments *>(a), threads);
-            },
+    return {[](const void *a) { return Kernel::scratch(*static_cast<const Arguments *>(a)); },
             [](const void *a, const Worker &worker) {
                 Kernel::run(*static_cast<const Arguments *>(a), worker);
             }};
@@ -94,13 +92,12 @@ void gs_close(void *team) { delete static_cast<Team *>(team); }
 
 int gs_reserve(void *team, const GsCall *calls, int64_t count) {
     gearshift::Scratch most;
-    auto &threads = *static_cast<Team *>(team);
     for (int64_t i = 0; i < count; i++) {
-        auto need = gearshift::find(calls[i]).scratch(calls[i].arguments, threads.threads());
+        auto need = gearshift::find(calls[i]).scratch(calls[i].arguments);
         most.shared = need.shared > most.shared ? need.shared : most.shared;
         most.of_each = need.of_each > most.of_each ? need.of_each : most.of_each;
     }
-    return threads.reserve(most) ? 0 : -1;
+    return static_cast<Team *>(team)->reserve(most) ? 0 : -1;
 }
 
 void gs_run(void *team, const GsCall *calls, int64_t count, double *seconds) {

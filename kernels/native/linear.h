@@ -52,7 +52,7 @@ void linear_from(const GsLinear &a, const Worker &worker, const Source &source) 
 template <int64_t PRECISION>
 struct Linear {
     using O = Operand<PRECISION>;
-    static Scratch scratch(const GsLinear &a, int64_t) {
+    static Scratch scratch(const GsLinear &a) {
         return {0, product_scratch<O>(a.weight.inputs)};
     }
     static void run(const GsLinear &a, const Worker &worker) {

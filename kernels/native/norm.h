@@ -35,7 +35,7 @@ void normalise(const float *x, int64_t columns, const GsNorm &norm, T *out) {
 
 template <int64_t PRECISION>
 struct LayerNorm {
-    static Scratch scratch(const GsLayerNorm &, int64_t) { return {}; }
+    static Scratch scratch(const GsLayerNorm &) { return {}; }
     static void run(const GsLayerNorm &a, const Worker &worker) {
         if (a.out_is_float)
             rows(a, worker, static_cast<float *>(a.out));

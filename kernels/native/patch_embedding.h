@@ -26,7 +26,7 @@ struct Patches {
 template <int64_t PRECISION>
 struct PatchEmbedding {
     using O = Operand<PRECISION>;
-    static Scratch scratch(const GsPatchEmbedding &a, int64_t) {
+    static Scratch scratch(const GsPatchEmbedding &a) {
         return {0, product_scratch<O>(a.weight.inputs)};
     }
     static void run(const GsPatchEmbedding &a, const Worker &worker) {

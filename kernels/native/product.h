@@ -189,11 +189,6 @@ struct Matrix {
     const T *operator()(int64_t row, float *) const { return data + row * stride; }
 };
 
-template <class T>
-struct IsMatrix : std::false_type {};
-template <class T>
-struct IsMatrix<Matrix<T>> : std::true_type {};
-
 // ---------------------------------------------------------------------------------------------
 // The part of a product that one thread computes.
 

@@ -11,7 +11,7 @@ struct Resize {
     static int64_t row_floats(const GsResize &a) {
         return round_up(a.channels * (a.width + 2), LANES);
     }
-    static Scratch scratch(const GsResize &a, int64_t) { return {0, 3 * row_floats(a) * 4}; }
+    static Scratch scratch(const GsResize &a) { return {0, 3 * row_floats(a) * 4}; }
 
     static void run(const GsResize &a, const Worker &worker) {
         const int64_t floats = row_floats(a);

@@ -15,7 +15,7 @@ struct Router {
     using Element = typename Narrow<PRECISION>::Element;
 
     // Of each thread: the normalised row and the scores of all experts.
-    static Scratch scratch(const GsRouter &a, int64_t) {
+    static Scratch scratch(const GsRouter &a) {
         return {0, (round_up(a.columns, LANES) + round_up(a.experts, LANES)) * 4};
     }
 

@@ -115,8 +115,6 @@ class Team {
         for (auto &thread : others_) thread.join();
     }
 
-    int64_t threads() const { return threads_; }
-
     bool reserve(Scratch scratch) {
         bool fits = shared_.reserve(scratch.shared);
         for (auto &memory : own_) fits = memory.reserve(scratch.of_each) && fits;

@@ -70,7 +70,6 @@ GS_INLINE Floats reciprocal(Floats a) {
     return {_mm512_fmadd_ps(estimate, error, estimate)};
 }
 GS_INLINE Floats larger(Floats a, Floats b) { return {_mm512_max_ps(a.v, b.v)}; }
-GS_INLINE Floats smaller(Floats a, Floats b) { return {_mm512_min_ps(a.v, b.v)}; }
 GS_INLINE Floats magnitude(Floats a) { return {_mm512_abs_ps(a.v)}; }
 GS_INLINE Floats nearest(Floats a) {
     return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
@@ -154,9 +153,6 @@ GS_INLINE Floats multiply_add(Floats a, Floats b, Floats c) {
 }
 GS_INLINE Floats larger(Floats a, Floats b) {
     return {_mm256_max_ps(a.low, b.low), _mm256_max_ps(a.high, b.high)};
-}
-GS_INLINE Floats smaller(Floats a, Floats b) {
-    return {_mm256_min_ps(a.low, b.low), _mm256_min_ps(a.high, b.high)};
 }
 GS_INLINE Floats magnitude(Floats a) {
     __m256 sign = _mm256_set1_ps(-0.0f);
@@ -259,7 +255,6 @@ GS_INLINE Floats operator*(Floats a, Floats b) { return {a.v * b.v}; }
 GS_INLINE Floats operator/(Floats a, Floats b) { return {a.v / b.v}; }
 GS_INLINE Floats multiply_add(Floats a, Floats b, Floats c) { return {a.v * b.v + c.v}; }
 GS_INLINE Floats larger(Floats a, Floats b) { return {a.v > b.v ? a.v : b.v}; }
-GS_INLINE Floats smaller(Floats a, Floats b) { return {a.v < b.v ? a.v : b.v}; }
 GS_INLINE IntegerLanes bits_of(FloatLanes a) { return reinterpret_cast<IntegerLanes>(a); }
 GS_INLINE FloatLanes floats_of(IntegerLanes a) { return reinterpret_cast<FloatLanes>(a); }
 GS_INLINE Floats magnitude(Floats a) { return {floats_of(bits_of(a.v) & 0x7fffffff)}; }

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from gearshift_kernels.native.team import usable_processors
+
 FLAGS = (
     "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni",
     "amx_tile", "amx_bf16", "amx_int8", "asimd", "bf16", "i8mm", "sve",
@@ -42,7 +44,7 @@ def describe_host(cpuinfo: Path = Path("/proc/cpuinfo")) -> Host:
     words = set((fields.get("flags") or fields.get("Features") or "").split())
     return Host(
         fields.get("model name") or platform.processor() or platform.machine(),
-        _processors(),
+        usable_processors(),
         tuple(flag for flag in FLAGS if flag in words),
         f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         {name: number for name in PACKAGES if (number := _version(name))},
@@ -52,12 +54,6 @@ def describe_host(cpuinfo: Path = Path("/proc/cpuinfo")) -> Host:
 def load_average() -> float:
     """Runnable processes, on the average of the last minute; NaN where the system does not say."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
-
-
-def _processors() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _version(package: str) -> str | None:

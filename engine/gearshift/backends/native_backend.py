@@ -7,7 +7,6 @@ run returns to Python before every expert mixture.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
@@ -34,7 +33,7 @@ from gearshift.program import Program, Value
 from gearshift_kernels.native.library import NativeError
 from gearshift_kernels.native.pack import aligned
 from gearshift_kernels.native.structures import Experts
-from gearshift_kernels.native.team import CallList, Team
+from gearshift_kernels.native.team import CallList, Team, usable_processors
 
 
 class NativeBackend:
@@ -281,10 +280,3 @@ class Arena:
     def view(self, value: Value) -> NDArray[Any]:
         """A value in its place."""
         return np.ndarray(value.shape, DTYPES[value.dtype], self.memory, value.offset)
-
-
-def usable_processors() -> int:
-    """Processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

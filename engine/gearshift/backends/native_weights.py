@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gearshift_kernels.native.pack import DTYPES, LANES, LINE, pack_matrix
+from gearshift_kernels.native.pack import DTYPES, LANES, LINE, pack_matrix, pad_lanes
 from gearshift_kernels.native.structures import INT8, Expert, Norm, Weight
 
 PAGE = 4096
@@ -131,12 +131,6 @@ def vector(length: int) -> Field:
     return (round_up(length, LANES),), np.float32
 
 
-def padded(array: NDArray[Any], value: float = 0.0) -> NDArray[np.float32]:
-    """An array with its last axis padded to whole lines with `value`."""
-    spare = [(0, 0)] * (array.ndim - 1) + [(0, -array.shape[-1] % LANES)]
-    return np.pad(np.asarray(array, np.float32), spare, constant_values=value)
-
-
 def norm_fields(width: int) -> dict[str, Field]:
     """Of a LayerNorm."""
     return {"norm.scale": vector(width), "norm.bias": vector(width)}
@@ -144,7 +138,7 @@ def norm_fields(width: int) -> dict[str, Field]:
 
 def norm_arrays(scale: NDArray[Any], bias: NDArray[Any]) -> dict[str, NDArray[Any]]:
     """The arrays of `norm_fields`."""
-    return {"norm.scale": padded(scale), "norm.bias": padded(bias)}
+    return {"norm.scale": pad_lanes(scale), "norm.bias": pad_lanes(bias)}
 
 
 def patch_block(name: str, weights: Weights, outputs: int, inputs: int, precision: int) -> Block:
@@ -179,7 +173,7 @@ def linear_block(
 
     def make() -> Arrays:
         weight, bias, *norm = (weights[name] for name in names)
-        arrays = matrix_arrays("weight", weight, precision) | {"bias": padded(bias)}
+        arrays = matrix_arrays("weight", weight, precision) | {"bias": pad_lanes(bias)}
         return arrays | norm_arrays(*norm) if norm else arrays
 
     return Block(f"linear {' '.join(names)}", fields, make)
@@ -199,7 +193,7 @@ def router_block(
         weight, *bias = (weights[name] for name in own)
         shift = bias[0] if bias else np.zeros(experts, np.float32)
         # No token ever chooses what only fills the line.
-        arrays = {"weight": padded(weight), "bias": padded(shift, -np.inf)}
+        arrays = {"weight": pad_lanes(weight), "bias": pad_lanes(shift, -np.inf)}
         return arrays | norm_arrays(*(weights[name] for name in norm)) if norm else arrays
 
     return Block(f"router {' '.join(names)}", fields, make)
@@ -220,8 +214,8 @@ def expert_block(names: tuple[str, ...], weights: Weights, precision: int) -> Bl
         return {
             **matrix_arrays("fc1", fc1, precision),
             **matrix_arrays("fc2", fc2, precision),
-            "fc1_bias": padded(fc1_bias),
-            "fc2_bias": padded(fc2_bias),
+            "fc1_bias": pad_lanes(fc1_bias),
+            "fc2_bias": pad_lanes(fc2_bias),
         }
 
     return Block(f"expert {' '.join(names)}", fields, make, PAGE)
@@ -243,7 +237,7 @@ def convolution_block(
 
         weight, bias = (weights[name] for name in names)
         points = [pack_matrix(point, precision).panels for point in winograd_weights(weight)]
-        return {"panels": np.stack(points), "bias": padded(bias)}
+        return {"panels": np.stack(points), "bias": pad_lanes(bias)}
 
     fields: dict[str, Field] = {"panels": ((POINTS, *shape), dtype), "bias": vector(outputs)}
     return Block(f"convolution {' '.join(names)}", fields, make)

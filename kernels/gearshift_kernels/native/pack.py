@@ -53,11 +53,10 @@ def from_bfloat16(bits: NDArray[np.uint16]) -> NDArray[np.float32]:
     return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
-def pad_vector(x: NDArray[Any], value: float = 0.0) -> NDArray[np.float32]:
-    """A float32 vector padded to a multiple of 16 with `value`, aligned."""
-    padded = aligned(-(-len(x) // LANES) * LANES, np.float32)
-    padded[: len(x)], padded[len(x) :] = x, value
-    return padded
+def pad_lanes(array: NDArray[Any], value: float = 0.0) -> NDArray[np.float32]:
+    """An array in float32 with its last axis padded to a multiple of 16 with `value`."""
+    spare = [(0, 0)] * (array.ndim - 1) + [(0, -array.shape[-1] % LANES)]
+    return np.pad(np.asarray(array, np.float32), spare, constant_values=value)
 
 
 @dataclass(frozen=True)
@@ -97,9 +96,3 @@ def pack_matrix(weight: NDArray[np.float32], precision: int) -> Packed:
         outputs,
         inputs,
     )
-
-
-def packed_bytes(outputs: int, inputs: int, precision: int) -> int:
-    """Bytes of the panels of a weight, without scales."""
-    size = np.dtype(DTYPES[precision]).itemsize
-    return -(-outputs // LANES) * LANES * (-(-inputs * size // LINE) * LINE)

@@ -15,6 +15,13 @@ from gearshift_kernels.native.library import NativeError, choose_level, library_
 from gearshift_kernels.native.structures import Arguments, Call
 
 
+def usable_processors() -> int:
+    """Processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class CallList:
     """Kernels in order with their arguments, which it keeps alive."""
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import torch
 
+from gearshift.backends import Compiled
 from gearshift.backends.torch_arena import Arena
 from gearshift.graph import Graph
 
@@ -44,3 +46,18 @@ def gate_ahead(graph: Graph) -> Graph:
             node = replace(node, inputs=(before, *node.inputs[1:]))
         trunk.append(node)
     return replace(graph, trunk=tuple(trunk))
+
+
+def check_results_are_the_callers_own(
+    compiled: Compiled, make_image: Callable[..., np.ndarray]
+) -> None:
+    """And the same bit for bit, whatever ran in between and whatever became of an earlier one."""
+    first = compiled.run(make_image())
+    kept = first.copy()
+    other = compiled.run(make_image(seed=8))
+    assert not np.shares_memory(first, other)
+    np.testing.assert_array_equal(first, kept)
+    assert (first != other).any()
+    np.testing.assert_array_equal(compiled.run(make_image()), kept)
+    first[:] = 0
+    np.testing.assert_array_equal(compiled.run(make_image()), kept)

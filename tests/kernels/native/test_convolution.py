@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gearshift_kernels import oracle
-from gearshift_kernels.native.pack import pack_matrix, pad_vector
+from gearshift_kernels.native.pack import pack_matrix, pad_lanes
 from gearshift_kernels.native.structures import BFLOAT16, FLOAT32, INT8, Convolution
 from gearshift_kernels.native.team import Team
 from gearshift_kernels.winograd import (
@@ -63,7 +63,7 @@ def convolve(team: Team, kind: int, x: Any, weight: Any, bias: Any, scale: int) 
     panels = [pack_matrix(point, operands).panels for point in winograd_weights(weight)]
     out = kept.output((images, height * scale, width * scale, len(weight)), narrow_dtype(kind))
     convolution = Convolution(
-        kept.at(np.stack(panels)), kept.at(pad_vector(bias)),
+        kept.at(np.stack(panels)), kept.at(pad_lanes(bias)),
         kept.operand(x.transpose(0, 2, 3, 1), kind), out.ctypes.data,
         images, height, width, inputs, len(weight), scale,
     )  # fmt: skip

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gearshift_kernels import oracle
-from gearshift_kernels.native.pack import LANES, pad_vector
+from gearshift_kernels.native.pack import pad_lanes
 from gearshift_kernels.native.structures import (
     FLOAT32,
     Combine,
@@ -26,8 +26,6 @@ def make_router(
 ) -> tuple[Router, dict[str, np.ndarray]]:  # fmt: skip
     rows, columns = x.shape
     experts = weight.shape[1]
-    padded = np.zeros((columns, -(-experts // LANES) * LANES), np.float32)
-    padded[:, :experts] = weight
     outputs = {
         "index": kept.output((rows, top_k), np.int32),
         "score": kept.output((rows, top_k)),
@@ -37,8 +35,8 @@ def make_router(
     }
     addresses = [output.ctypes.data for output in outputs.values()]
     arguments = Router(
-        norm or Norm(), kept.at(x), kept.at(padded), kept.at(pad_vector(bias, -np.inf)), prune,
-        *addresses, rows, columns, experts, top_k,
+        norm or Norm(), kept.at(x), kept.at(pad_lanes(weight)), kept.at(pad_lanes(bias, -np.inf)),
+        prune, *addresses, rows, columns, experts, top_k,
     )  # fmt: skip
     return arguments, outputs
 
