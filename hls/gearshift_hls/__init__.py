@@ -1,0 +1,1 @@
+"""The accelerator: contract, quantiser, compiler, golden model, board files and driver."""

@@ -1,0 +1,1 @@
+"""The accelerator as backends of a session: its C simulation, and the board."""

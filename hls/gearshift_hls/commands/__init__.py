@@ -1,0 +1,1 @@
+"""Commands of `gearshift` that belong to the accelerator."""

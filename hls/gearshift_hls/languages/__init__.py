@@ -1,0 +1,1 @@
+"""The contract in the languages of its readers: C++, SystemVerilog, Markdown."""

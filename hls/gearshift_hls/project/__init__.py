@@ -1,0 +1,1 @@
+"""From a compiled model to a bitstream: the vendor project, its runs and its reports."""
