@@ -1,0 +1,1 @@
+"""Serving: the scheduler behind the protocols that clients have."""

@@ -1,0 +1,173 @@
+"""One inference over REST: JSON with a header of its own length, tensors in binary behind it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gearshift.server.errors import InvalidRequest
+from gearshift.server.limits import Limits, inflate
+from gearshift.server.oip import tensors
+from gearshift.server.oip.json_tensors import JsonText, number_text
+from gearshift.server.oip.request import (
+    answer_parameters,
+    check_no_shared_memory,
+    check_numbers,
+    check_output,
+    find_target,
+    infer_request,
+)
+from gearshift.server.requests import InferAnswer, InferRequest
+from gearshift.server.service import Service
+
+HEADER_LENGTH = "inference-header-content-length"
+"""The header that says where the JSON ends and binary tensors begin. The content type does not."""
+
+
+@dataclass(frozen=True)
+class RestRequest:
+    """What is asked of the service, and what the answer must repeat or look like."""
+
+    infer: InferRequest
+    model_name: str
+    """As the client has it: perhaps `model:task`."""
+    identity: str | None
+    binary: bool
+    """The output's form, else numbers in the JSON."""
+
+
+def read_infer(
+    service: Service,
+    limits: Limits,
+    model_name: str,
+    version: str,
+    body: bytes,
+    headers: Mapping[str, str],
+) -> RestRequest:
+    """The request in a body.
+
+    Raises:
+        RequestError: of every kind that a request can be refused for before it is queued.
+    """
+    encoding = headers.get("content-encoding", "").strip().lower()
+    text, binary = split_body(inflate(body, encoding, limits), headers.get(HEADER_LENGTH))
+    parsed = JsonText(text, limits)
+    request = _object(parsed.value, "the request")
+    parameters = _object(request.get("parameters", {}), "parameters")
+    target = find_target(service, model_name, version, parameters.get("task"))
+    identity = request.get("id")
+    if not isinstance(identity, str | None):
+        raise InvalidRequest(f"id is {tensors.shown(identity)}: give a text")
+    inputs = _objects(request.get("inputs"), "inputs")
+    outputs = _objects(request.get("outputs", []), "outputs")
+    check_numbers(len(inputs), len(outputs), limits)
+    form = _output_form(outputs, parameters)
+    image = tensors.normalised(_input(inputs[0], parsed, binary), target.card)
+    infer = infer_request(target, image, identity or "", parameters)
+    return RestRequest(infer, model_name, identity, form)
+
+
+def split_body(body: bytes, header_length: str | None) -> tuple[bytes | memoryview, memoryview]:
+    """The JSON, and the binary tensors behind it.
+
+    Raises:
+        InvalidRequest: the length is no number, or more than there is.
+    """
+    if header_length is None:
+        return body, memoryview(b"")
+    if not (header_length.isascii() and header_length.isdigit() and len(header_length) < 20):
+        raise InvalidRequest(f"{HEADER_LENGTH} {header_length[:40]!r} is no number of bytes")
+    length = int(header_length)
+    if length > len(body):
+        raise InvalidRequest(
+            f"{HEADER_LENGTH} is {length:,}, but the whole body has {len(body):,} bytes"
+        )
+    view = memoryview(body)
+    return view[:length], view[length:]
+
+
+def _input(given: dict[str, Any], parsed: JsonText, binary: memoryview) -> NDArray[np.generic]:
+    """The one input, in its datatype and shape."""
+    datatype, shape = tensors.check_input(
+        given.get("name"), given.get("datatype"), given.get("shape")
+    )
+    parameters = _object(given.get("parameters", {}), "the input's parameters")
+    check_no_shared_memory(parameters)
+    size = parameters.get("binary_data_size")
+    if size is None:
+        if len(binary):
+            raise InvalidRequest(
+                f"{len(binary):,} bytes stand behind the JSON, but input {tensors.IMAGE} has no "
+                "parameter binary_data_size"
+            )
+        return tensors.from_numbers(parsed.numbers(given.get("data")), datatype, shape)
+    if "data" in given:
+        raise InvalidRequest(f"input {tensors.IMAGE} has both data and binary_data_size: give one")
+    if type(size) is not int or size != len(binary):
+        raise InvalidRequest(
+            f"binary_data_size is {tensors.shown(size)}, but {len(binary):,} bytes stand behind "
+            f"the JSON: is {HEADER_LENGTH} sent?"
+        )
+    return tensors.from_bytes(binary, datatype, shape)
+
+
+def _output_form(outputs: list[dict[str, Any]], parameters: dict[str, Any]) -> bool:
+    """Whether the output goes in binary."""
+    binary = parameters.get("binary_data_output", False)
+    for output in outputs:
+        own = _object(output.get("parameters", {}), "the output's parameters")
+        check_output(output.get("name"), own)
+        binary = own.get("binary_data", binary)
+    if not isinstance(binary, bool):
+        raise InvalidRequest("binary_data and binary_data_output are true or false")
+    return binary
+
+
+def write_answer(asked: RestRequest, answer: InferAnswer) -> tuple[bytes, dict[str, str]]:
+    """The body, and the headers that say what it is.
+
+    Raises:
+        InvalidRequest: JSON was asked for, and cannot say what the output holds.
+    """
+    output: dict[str, Any] = {
+        "name": tensors.OUTPUT,
+        "datatype": "FP32",
+        "shape": list(answer.output.shape),
+    }
+    said: dict[str, Any] = {"model_name": asked.model_name, "model_version": answer.version}
+    if asked.identity is not None:
+        said["id"] = asked.identity
+    said |= {"parameters": answer_parameters(answer), "outputs": [output]}
+    if asked.binary:
+        data = tensors.to_bytes(answer.output)
+        output["parameters"] = {"binary_data_size": len(data)}
+        text = json.dumps(said).encode()
+        headers = {"content-type": "application/octet-stream", HEADER_LENGTH: str(len(text))}
+        return text + data, headers
+    # The output comes last, so that its numbers can be put in before the closing brackets.
+    text = json.dumps(said).encode()
+    try:
+        numbers = b"".join(number_text(answer.output))
+    except ValueError:
+        raise InvalidRequest(
+            f"{tensors.OUTPUT} holds NaN or infinity, which JSON has not: ask for binary_data"
+        ) from None
+    body = text.removesuffix(b"}]}") + b', "data": [' + numbers + b"]}]}"
+    return body, {"content-type": "application/json"}
+
+
+def _object(value: Any, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InvalidRequest(f"{what}: give a JSON object, not {type(value).__name__}")
+    return value
+
+
+def _objects(value: Any, what: str) -> list[dict[str, Any]]:
+    if not isinstance(value, list):
+        raise InvalidRequest(f"{what}: give a JSON array of objects, not {type(value).__name__}")
+    return [_object(entry, f"an entry of {what}") for entry in value]

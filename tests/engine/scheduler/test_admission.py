@@ -1,0 +1,110 @@
+"""Bursts are taken in, floods are not."""
+
+from __future__ import annotations
+
+import pytest
+
+from gearshift.scheduler import Batch, Entry, Key, QueueFull, Scheduler, SchedulerSettings
+from gearshift.scheduler.simulate import Hardware, Simulated, Simulation
+from gearshift.scheduler.trace import TraceRequest
+
+KEY = Key("m", "1", "depth", 24, 40)
+SECONDS = 0.01
+
+
+def scheduler_that_knows(overload_wait: float = 1.0) -> Scheduler:
+    """Each image takes `SECONDS`, alone or not."""
+    scheduler = Scheduler(SchedulerSettings(most_queued=10, overload_wait=overload_wait))
+    for images in (1, 2, 4, 8):
+        scheduler.times.measured(KEY, images, images * SECONDS)
+    return scheduler
+
+
+def flood(*phases: tuple[float, float]) -> list[TraceRequest]:
+    """Evenly spaced requests: each phase has a load (1: as much as can be done) and a length."""
+    trace, begin = [], 0.0
+    for load, seconds in phases:
+        count = round(seconds * load / SECONDS)
+        trace += [
+            TraceRequest(begin + number * SECONDS / load, "m", "depth", 24, 40)
+            for number in range(count)
+        ]
+        begin += seconds
+    return trace
+
+
+def play(scheduler: Scheduler, *phases: tuple[float, float]) -> Simulated:
+    return Simulation(scheduler, Hardware(0.0, SECONDS, 0.0)).run(flood(*phases))
+
+
+def waits(played: Simulated, begin: float, end: float) -> list[float]:
+    """From arrival to start, of those served that arrived in between."""
+    return [
+        one.started - one.request.arrival
+        for one in played.served
+        if begin <= one.request.arrival < end
+    ]
+
+
+def test_a_burst_that_fits_is_taken_in() -> None:
+    scheduler = scheduler_that_knows()
+    for _ in range(10):
+        scheduler.submit(Entry(KEY, 0.0), 0.0)
+    with pytest.raises(QueueFull, match="10 requests are waiting"):
+        scheduler.submit(Entry(KEY, 0.0), 0.0)
+    # Too much at once is not yet too much.
+    assert not scheduler.overloaded
+
+
+def test_a_flood_is_refused_until_waits_are_short() -> None:
+    scheduler = scheduler_that_knows()
+    played = play(scheduler, (2.0, 5.0))
+    assert scheduler.overloaded
+    served = waits(played, 2.0, 4.9)
+    # What can be done is done, and nobody waits longer than for the batch before.
+    assert 0.9 < len(served) * SECONDS / 2.9 < 1.05
+    assert max(served) <= 1.001 * SECONDS
+    begin = waits(played, 0.0, 2.0)
+    assert max(begin) <= 10.001 * SECONDS
+    # The queue fills once, and not again.
+    assert sum(wait > 2 * SECONDS for wait in begin) < 2.5 * 10
+
+
+def test_more_may_wait_in_overload_where_the_settings_say_so() -> None:
+    served = waits(play(scheduler_that_knows(3.0), (2.0, 5.0)), 2.0, 4.9)
+    assert 2 * SECONDS <= max(served) <= 3.001 * SECONDS
+
+
+def test_overload_ends_when_less_is_asked_for() -> None:
+    scheduler = scheduler_that_knows()
+    played = play(scheduler, (2.0, 5.0), (0.5, 3.0))
+    assert not scheduler.overloaded
+    assert len(waits(played, 6.5, 8.0)) == round(1.5 * 0.5 / SECONDS)
+    for _ in range(10):
+        scheduler.submit(Entry(KEY, 8.0), 8.0)
+
+
+def test_one_may_always_wait() -> None:
+    scheduler = scheduler_that_knows(overload_wait=0.0)
+    trace = flood((2.0, 5.0))
+    play(scheduler, (2.0, 5.0))
+    assert scheduler.overloaded
+    now = trace[-1].arrival
+    scheduler.submit(Entry(KEY, now, images=8), now)
+    with pytest.raises(QueueFull, match="more requests arrive than can be served"):
+        scheduler.submit(Entry(KEY, now), now)
+
+
+def test_a_refusal_says_when_to_come_again() -> None:
+    scheduler = scheduler_that_knows()
+    for _ in range(10):
+        scheduler.submit(Entry(KEY, 0.0), 0.0)
+    with pytest.raises(QueueFull) as full:
+        scheduler.submit(Entry(KEY, 0.0), 0.0)
+    assert full.value.retry_after == pytest.approx(10 * SECONDS)
+    batch = scheduler.next(0.0)
+    assert isinstance(batch, Batch)
+    scheduler.submit(Entry(KEY, 0.001), 0.001)
+    with pytest.raises(QueueFull) as full:
+        scheduler.submit(Entry(KEY, 0.004), 0.004)
+    assert full.value.retry_after == pytest.approx(10.6 * SECONDS)
