@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import math
 from pathlib import Path
@@ -52,9 +53,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     bench = Bench(device, arguments.precision)
     found = entries(program, arguments.precision)
-    results = [check(bench, entry) for entry in tqdm(found, desc="check", delay=2, leave=False)]
+    bar = functools.partial(tqdm, delay=2, leave=False, disable=None)
+    results = [check(bench, entry) for entry in bar(found, desc="check")]
     if not device.interpreted:
-        results = [measure(bench, one) for one in tqdm(results, desc="time", delay=2, leave=False)]
+        results = [measure(bench, one) for one in bar(results, desc="time")]
     card, machine = _card(device)
     print("\n".join(report(program, results, card, machine, arguments.precision)))
     if arguments.json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     from gearshift_bench.peers.floor import measure_peaks
     from gearshift_bench.peers.host import describe_host
     from gearshift_bench.peers.report import cell_lines, heading, switch_lines
+    from gearshift_bench.progress import show_progress
 
     subjects = [measure.open_subject(model, arguments.task) for model in arguments.models or MODELS]
     entries = [*our_entries(backend, precisions), *_peer_entries(peers)]
@@ -77,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     cells, switches = [], {}
     for subject in subjects:
         for cell in measure.race_parts(
-            subject, entries, parts, threads, arguments.rounds, _progress
+            subject, entries, parts, threads, arguments.rounds, show_progress
         ):
             cells.append(cell)
             print("\n".join(cell_lines(cell, peaks)), flush=True)
@@ -133,16 +134,3 @@ def _peer_entries(peers: Sequence[str]) -> list[Entry]:
         except BackendError as error:
             print(f"left out: {error}", file=sys.stderr)
     return entries
-
-
-def _progress(title: str, steps: int) -> Callable[[], object]:
-    from tqdm import tqdm
-
-    bar = tqdm(total=steps, desc=title, delay=2, leave=False)
-
-    def step() -> None:
-        bar.update()
-        if bar.n >= steps:
-            bar.close()
-
-    return step

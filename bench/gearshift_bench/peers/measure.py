@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,13 +27,11 @@ from gearshift_bench.peers.host import load_average
 from gearshift_bench.peers.parts import Part
 from gearshift_bench.peers.race import Contender, enter, race
 from gearshift_bench.peers.switching import Switch, half_of_the_experts, measure_switch
+from gearshift_bench.progress import Progress
 
 IMAGE_SEED = 7
 PROFILED_RUNS = 3
 LEAST_SWITCHES = 4
-
-Progress = Callable[[str, int], Callable[[], object]]
-"""Begins so many steps under a name; what it returns is called after each of them."""
 
 
 @dataclass(frozen=True)

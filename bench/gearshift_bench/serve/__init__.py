@@ -1,0 +1,1 @@
+"""Load on a running server: latency at a rate, capacity, overload, overhead and soak."""

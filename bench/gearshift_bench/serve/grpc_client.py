@@ -1,0 +1,106 @@
+"""A client of the protocol's gRPC form that sends messages encoded once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gearshift.errors import BackendError
+from gearshift_bench.serve.outcome import Reply
+from gearshift_bench.serve.payload import Payload, answered
+
+try:
+    import grpc
+    from google.protobuf.json_format import MessageToDict
+
+    from gearshift.server.oip.generated import inference_pb2 as messages
+except ImportError as error:
+    raise BackendError(f"gRPC: {error}; pip install 'gearshift[serve]'") from None
+
+SERVICE = "/inference.GRPCInferenceService"
+MOST_BYTES = 256_000_000
+"""Of an answer."""
+
+
+class GrpcClient:
+    """A server's gRPC form; every request over one connection."""
+
+    def __init__(self, host: str, port: int, tls: bool = False, api_key: str | None = None) -> None:
+        options = [("grpc.max_receive_message_length", MOST_BYTES)]
+        address = f"{host}:{port}"
+        self._channel = (
+            grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(), options)
+            if tls
+            else grpc.aio.insecure_channel(address, options)
+        )
+        self._metadata = [("authorization", f"Bearer {api_key}")] if api_key else []
+
+    async def models(self) -> list[str]:
+        """Names of the models that are ready.
+
+        Raises:
+            OSError: no answer, or not a good one.
+        """
+        reply = messages.RepositoryIndexResponse.FromString(
+            await self._call("RepositoryIndex", messages.RepositoryIndexRequest(ready=True))
+        )
+        return [model.name for model in reply.models]
+
+    async def config(self, model: str) -> dict[str, Any]:
+        """A model's configuration as JSON has it. Raises OSError."""
+        reply = messages.ModelConfigResponse.FromString(
+            await self._call("ModelConfig", messages.ModelConfigRequest(name=model))
+        )
+        return MessageToDict(reply.config, preserving_proto_field_name=True)
+
+    def prepare(self, model: str, payloads: dict[str, Payload]) -> Callable[[str], Any]:
+        """Encode the request of each task; the function that sends one and waits for its end."""
+        encoded = {
+            task: _encode(model, payload).SerializeToString() for task, payload in payloads.items()
+        }
+        call = self._channel.unary_unary(f"{SERVICE}/ModelInfer")
+
+        async def send(task: str) -> Reply:
+            try:
+                answer = await call(encoded[task], metadata=self._metadata)
+            except grpc.aio.AioRpcError as error:
+                if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED:
+                    return Reply("refused")
+                return Reply("failed", f"{error.code().name}: {error.details()}")
+            return _read(answer)
+
+        return send
+
+    async def _call(self, method: str, message: Any) -> bytes:
+        call = self._channel.unary_unary(f"{SERVICE}/{method}")
+        try:
+            answer: bytes = await call(
+                message.SerializeToString(), metadata=self._metadata, timeout=10
+            )
+        except grpc.aio.AioRpcError as error:
+            raise ConnectionRefusedError(
+                0, f"{method} answers {error.code().name}: {error.details()}"
+            ) from None
+        return answer
+
+    async def close(self) -> None:
+        """End the connection."""
+        await self._channel.close()
+
+
+def _encode(model: str, payload: Payload) -> Any:
+    request = messages.ModelInferRequest(model_name=model, raw_input_contents=[payload.tensor])
+    request.parameters["task"].string_param = payload.task
+    request.inputs.add(name="image", datatype="FP32", shape=payload.shape)
+    return request
+
+
+def _read(data: bytes) -> Reply:
+    answer = messages.ModelInferResponse.FromString(data)
+    if not answer.raw_output_contents or not answer.raw_output_contents[0]:
+        return Reply("failed", "answer without a tensor")
+    chosen = {
+        name: getattr(value, value.WhichOneof("parameter_choice"))
+        for name, value in answer.parameters.items()
+    }
+    return answered(chosen)

@@ -1,0 +1,224 @@
+"""The least that a client of the protocol's REST form with binary tensors can cost.
+
+A load driver shares the machine with the server it measures, so that it must be cheap: requests
+are encoded once, connections are kept, and of an answer only its head is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import Callable
+from typing import Any, cast
+from urllib.parse import quote
+
+from gearshift_bench.serve.outcome import Reply
+from gearshift_bench.serve.payload import Payload, read_answer
+
+MOST_HEADER_BYTES = 64_000
+"""Of an answer."""
+MOST_BODY_BYTES = 16_000_000
+"""Kept of an answer that is no inference."""
+
+_HEADER_LENGTH = b"inference-header-content-length"
+
+
+class Exchange:
+    """One answer as it arrives: status and headers, then a body of which the beginning is kept."""
+
+    def __init__(self, keep: int) -> None:
+        self._keep = keep
+        self._received = bytearray()
+        self._left: int | None = None
+        """Bytes of the body still to come; None while headers arrive."""
+        self.status = 0
+        self.headers: dict[bytes, bytes] = {}
+        self.length = 0
+        """Of the body."""
+        self.body = bytearray()
+        """Its beginning."""
+
+    @property
+    def complete(self) -> bool:
+        return self._left == 0
+
+    def feed(self, data: bytes) -> None:
+        """Raises ValueError for what is no such answer."""
+        if self._left is None:
+            self._received += data
+            end = self._received.find(b"\r\n\r\n")
+            if end < 0:
+                if len(self._received) > MOST_HEADER_BYTES:
+                    raise ValueError("headers too long")
+                return
+            self._read_head(bytes(self._received[:end]))
+            data = bytes(self._received[end + 4 :])
+        assert self._left is not None
+        if len(data) > self._left:
+            raise ValueError("more bytes than announced")
+        self._left -= len(data)
+        self.body += data[: max(self._keep - len(self.body), 0)]
+
+    def _read_head(self, head: bytes) -> None:
+        status, *lines = head.split(b"\r\n")
+        self.status = int(status.split(b" ", 2)[1])
+        for line in lines:
+            name, _, value = line.partition(b":")
+            self.headers[name.strip().lower()] = value.strip()
+        self.length = self._left = int(self.headers[b"content-length"])
+
+
+class Connection(asyncio.Protocol):
+    """One kept connection, one exchange at a time."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._exchange = Exchange(0)
+        self._done: asyncio.Future[Exchange] | None = None
+        self.usable = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self.usable = True
+
+    def data_received(self, data: bytes) -> None:
+        if self._done is None or self._done.done():
+            self.close()
+            return
+        try:
+            self._exchange.feed(data)
+        except (ValueError, KeyError, IndexError) as error:
+            self.close()
+            self._done.set_exception(ConnectionAbortedError(0, f"no such answer: {error}"))
+            return
+        if self._exchange.complete:
+            if self._exchange.headers.get(b"connection", b"").lower() == b"close":
+                self.close()
+            self._done.set_result(self._exchange)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.usable = False
+        if self._done is not None and not self._done.done():
+            self._done.set_exception(ConnectionResetError(0, "closed before the answer"))
+
+    def close(self) -> None:
+        self.usable = False
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def exchange(self, request: bytes, keep: int) -> Exchange:
+        """Send and wait; a caller that gives up closes the connection.
+
+        Raises:
+            OSError: the connection ended before the answer did.
+        """
+        assert self._transport is not None
+        self._exchange = Exchange(keep)
+        self._done = asyncio.get_running_loop().create_future()
+        self._transport.write(request)
+        try:
+            return await self._done
+        except asyncio.CancelledError:
+            self.close()
+            raise
+
+
+class HttpClient:
+    """A server's REST form; as many connections as requests are on their way."""
+
+    def __init__(self, host: str, port: int, tls: bool = False, api_key: str | None = None) -> None:
+        self._host = host
+        self._port = port
+        self._tls = ssl.create_default_context() if tls else None
+        self._key = f"authorization: Bearer {api_key}\r\n" if api_key else ""
+        self._idle: list[Connection] = []
+        self._requests: dict[tuple[str, str], bytes] = {}
+
+    async def models(self) -> list[str]:
+        """Names of the models that are ready.
+
+        Raises:
+            OSError: no answer, or not a good one.
+        """
+        index = json.loads(await self.ask("POST", "/v2/repository/index"))
+        return [model["name"] for model in index if model["state"] == "READY"]
+
+    async def config(self, model: str) -> dict[str, Any]:
+        """A model's configuration. Raises OSError."""
+        path = f"/v2/models/{quote(model, safe='')}/config"
+        config: dict[str, Any] = json.loads(await self.ask("GET", path))
+        return config
+
+    async def ask(self, method: str, path: str) -> bytes:
+        """The body of the answer to a request without one.
+
+        Raises:
+            OSError: no answer, or one that is not 200.
+        """
+        request = f"{method} {path} HTTP/1.1\r\n{self._common()}content-length: 0\r\n\r\n"
+        answer = await self._exchange(request.encode(), keep=MOST_BODY_BYTES)
+        if answer.status != 200:
+            raise ConnectionRefusedError(0, f"{path} answers {answer.status}: {_text(answer)}")
+        return bytes(answer.body)
+
+    def prepare(self, model: str, payloads: dict[str, Payload]) -> Callable[[str], Any]:
+        """Encode the request of each task; the function that sends one and waits for its end."""
+        path = f"/v2/models/{quote(model, safe='')}/infer"
+        encoded = {task: self._encode(path, payload) for task, payload in payloads.items()}
+
+        async def send(task: str) -> Reply:
+            answer = await self._exchange(encoded[task], keep=8_192)
+            if answer.status == 429:
+                return Reply("refused")
+            if answer.status != 200:
+                return Reply("failed", f"HTTP {answer.status}: {_text(answer)}")
+            size = int(answer.headers.get(_HEADER_LENGTH, b"0"))
+            return read_answer(bytes(answer.body[:size]), answer.length - size)
+
+        return send
+
+    def _encode(self, path: str, payload: Payload) -> bytes:
+        header = json.dumps(payload.header()).encode()
+        body = header + payload.tensor
+        head = (
+            f"POST {path} HTTP/1.1\r\n{self._common()}"
+            "content-type: application/octet-stream\r\n"
+            f"inference-header-content-length: {len(header)}\r\n"
+            f"content-length: {len(body)}\r\n\r\n"
+        )
+        return head.encode() + body
+
+    def _common(self) -> str:
+        return f"host: {self._host}:{self._port}\r\n{self._key}"
+
+    async def _exchange(self, request: bytes, keep: int) -> Exchange:
+        connection = self._take()
+        if connection is None:
+            loop = asyncio.get_running_loop()
+            _, connection = await loop.create_connection(
+                Connection, self._host, self._port, ssl=self._tls
+            )
+        answer = await connection.exchange(request, keep)
+        if connection.usable:
+            self._idle.append(connection)
+        return answer
+
+    def _take(self) -> Connection | None:
+        """The connection used last: the others may idle until the server closes them."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.usable:
+                return connection
+        return None
+
+    async def close(self) -> None:
+        """End every idle connection."""
+        while self._idle:
+            self._idle.pop().close()
+        # The loop closes their sockets in its next round.
+        await asyncio.sleep(0)
+
+
+def _text(answer: Exchange) -> str:
+    return bytes(answer.body[:200]).decode("utf-8", "replace")

@@ -1,0 +1,187 @@
+"""What is measured of a server: each plan drives it and returns one record as JSON has it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gearshift_bench.latency.loops import fixed_arrivals, poisson_arrivals
+from gearshift_bench.latency.statistics import latency_entry, median_interval
+from gearshift_bench.serve.drive import Load, Send, closed_loop, open_loop
+from gearshift_bench.serve.memory import Memory, trend
+from gearshift_bench.serve.outcome import distribution, summarise
+from gearshift_bench.serve.target import ServerError
+
+CONCURRENCIES = (1, 2, 4, 8, 16, 32, 64)
+"""Clients at a time, among which the greatest throughput is looked for."""
+REFUSES = 0.01
+"""Share of refusals from which on more clients only measure refusing."""
+OVERLOAD = 2.0
+"""Of the capacity."""
+MOST_SLOWER = 3.0
+"""p99 of accepted requests under overload over that of an unloaded server: the target."""
+MOST_OVERHEAD = 0.001
+"""Seconds that a request through the server may take beyond one to a session: the target."""
+MEMORY_SAMPLES = 120
+"""Of a soak."""
+
+ReadMemory = Callable[[], Awaitable[float]]
+"""The server's resident bytes."""
+
+
+@dataclass(frozen=True)
+class Driver:
+    """How requests are sent and which."""
+
+    send: Send
+    requests: Iterator[str]
+    """Their tasks, without end."""
+    poisson: bool = True
+    """Arrivals know nothing of each other; else they are evenly spaced."""
+    seed: int = 0
+
+    def arrivals(self, rate: float, seconds: float) -> Sequence[float]:
+        """Seconds from the beginning."""
+        if self.poisson:
+            return poisson_arrivals(rate, seconds, self.seed).tolist()
+        return fixed_arrivals(rate, seconds).tolist()
+
+
+async def at_rate(driver: Driver, rate: float, seconds: float) -> dict[str, Any]:
+    """Latencies at so many requests a second."""
+    load = await open_loop(driver.send, driver.requests, driver.arrivals(rate, seconds))
+    kind = "poisson" if driver.poisson else "fixed"
+    return {"kind": "rate", "rate": rate, "arrivals": kind, **_summary(load)}
+
+
+async def unloaded(driver: Driver, seconds: float) -> dict[str, Any]:
+    """One request at a time: nothing waits for anything."""
+    load = await closed_loop(driver.send, driver.requests, 1, seconds)
+    return {"kind": "closed", "concurrency": 1, **_summary(load)}
+
+
+async def capacity(driver: Driver, seconds: float) -> dict[str, Any]:
+    """The most answers a second over several numbers of clients; `seconds` for each.
+
+    Raises:
+        ServerError: there was none.
+    """
+    steps: list[dict[str, Any]] = []
+    for concurrency in CONCURRENCIES:
+        load = await closed_loop(driver.send, driver.requests, concurrency, seconds)
+        summary = _summary(load)
+        if steps and summary["refused_share"] > REFUSES:
+            break
+        steps.append({"kind": "closed", "concurrency": concurrency, **summary})
+    most = max(step["answers_per_second"] for step in steps)
+    if not most:
+        why = "; ".join(steps[0]["failures"]) or "all were refused"
+        raise ServerError(f"the server answered no request: {why}")
+    return {"kind": "capacity", "answers_per_second": most, "steps": steps}
+
+
+async def overload(driver: Driver, seconds: float) -> dict[str, Any]:
+    """An unloaded server, its capacity, and what it does at twice of that.
+
+    `slower` is the p99 of answers at that rate over the unloaded one; None where a p99 is not
+    known.
+    """
+    calm = await unloaded(driver, seconds)
+    found = await capacity(driver, max(seconds / 4, 1.0))
+    rate = OVERLOAD * found["answers_per_second"]
+    # What the last step left in the queue is none of this load's.
+    await asyncio.sleep(1.0)
+    loaded = await at_rate(driver, max(rate, 1.0), seconds)
+    slower = _ratio(loaded["latency"], calm["latency"], "p99")
+    return {
+        "kind": "overload",
+        "unloaded": calm,
+        "capacity": found,
+        "overloaded": loaded,
+        "slower": slower,
+        "target": MOST_SLOWER,
+        "reached": None if slower is None else slower < MOST_SLOWER and not loaded["failed"],
+    }
+
+
+async def overhead(
+    driver: Driver, run_here: Callable[[str], object], seconds: float
+) -> dict[str, Any]:
+    """A request to the server beside the same one to a session in this process, in turns.
+
+    `overhead` is the difference of the medians; `low` and `high` are the interval of the median
+    difference between neighbours.
+
+    Raises:
+        OSError: a request was not answered.
+    """
+    loop = asyncio.get_running_loop()
+    here: list[float] = []
+    there: list[float] = []
+    replies: list[float] = []
+    end = loop.time() + seconds
+    while loop.time() < end or not here:
+        task = next(driver.requests)
+        start = loop.time()
+        run_here(task)
+        here.append(loop.time() - start)
+        start = loop.time()
+        reply = await driver.send(task)
+        there.append(loop.time() - start)
+        if reply.ending != "answered":
+            raise ConnectionAbortedError(0, f"a request {reply.ending}: {reply.detail}")
+        if reply.compute is not None:
+            replies.append(there[-1] - reply.compute)
+    difference = float(np.median(there) - np.median(here))
+    low, high = median_interval(np.subtract(there, here))
+    return {
+        "kind": "overhead",
+        "session": latency_entry(here),
+        "server": latency_entry(there),
+        "beside_compute": distribution(replies),
+        "overhead": difference,
+        "low": low,
+        "high": high,
+        "target": MOST_OVERHEAD,
+        "reached": difference < MOST_OVERHEAD,
+    }
+
+
+async def soak(
+    driver: Driver, rate: float, seconds: float, memory: ReadMemory | None
+) -> dict[str, Any]:
+    """A steady load, and the server's memory meanwhile.
+
+    Args:
+        memory: None if it cannot be known. What it raises at the beginning is raised.
+    """
+    samples = [] if memory is None else [Memory(0.0, await memory())]
+    watch = asyncio.create_task(_watch(memory, samples, seconds / MEMORY_SAMPLES))
+    try:
+        record = await at_rate(driver, rate, seconds)
+    finally:
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+    return {**record, "kind": "soak", "memory": trend(samples)}
+
+
+async def _watch(memory: Callable[[], Any] | None, samples: list[Memory], every: float) -> None:
+    loop = asyncio.get_running_loop()
+    begin = loop.time()
+    while memory is not None:
+        await asyncio.sleep(every)
+        samples.append(Memory(loop.time() - begin, await memory()))
+
+
+def _summary(load: Load) -> dict[str, Any]:
+    return summarise(load.outcomes, load.seconds)
+
+
+def _ratio(first: dict[str, Any] | None, second: dict[str, Any] | None, name: str) -> float | None:
+    if first is None or second is None or first[name] is None or second[name] is None:
+        return None
+    return float(first[name] / second[name])
