@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gearshift.program import Step
@@ -15,14 +15,14 @@ IN_PLACE = frozenset({"add", "linear_add", "combine_add"})
 
 
 @dataclass
-class _Block:
-    """A place in the arena, held by one value or by a chain of in-place updates."""
+class Block:
+    """A place in memory, held by one value or by a chain of in-place updates."""
 
     nbytes: int
     first: int
-    """The step that writes it; -1 for the program's input."""
+    """The step that writes it first; -1: written before the program runs."""
     last: int
-    """The last step that reads it."""
+    """The last step that reads it; the number of steps: read after the program."""
     values: list[str] = field(default_factory=list)
     offset: int = 0
 
@@ -30,7 +30,7 @@ class _Block:
     def end(self) -> int:
         return self.offset + self.nbytes
 
-    def meets(self, other: _Block) -> bool:
+    def meets(self, other: Block) -> bool:
         """Both are alive during some step."""
         return self.first <= other.last and other.first <= self.last
 
@@ -51,26 +51,40 @@ def plan_buffers(
         program_output: the value that is read after the last step.
     """
     blocks = _blocks(sizes, steps, program_input, program_output)
-    placed: list[_Block] = []
+    placed: list[Block] = []
     for block in sorted(blocks, key=lambda block: (-block.nbytes, block.first)):
-        block.offset = _best_gap(block, [other for other in placed if other.meets(block)])
+        settle(block, placed)
         placed.append(block)
     offsets = {value: block.offset for block in placed for value in block.values}
     return offsets, max(block.end for block in placed)
 
 
+def settle(block: Block, placed: Iterable[Block]) -> None:
+    """Move `block` into the smallest gap that holds it between those of `placed` that are alive
+    with it, else behind them."""
+    best: tuple[int, int] | None = None
+    start = 0
+    neighbours = [other for other in placed if other.meets(block)]
+    for other in sorted(neighbours, key=lambda other: other.offset):
+        gap = other.offset - start
+        if gap >= block.nbytes and (best is None or gap < best[0]):
+            best = gap, start
+        start = max(start, other.end)
+    block.offset = start if best is None else best[1]
+
+
 def _blocks(
     sizes: Mapping[str, int], steps: Sequence[Step], program_input: str, program_output: str
-) -> list[_Block]:
+) -> list[Block]:
     last_read = {name: number for number, step in enumerate(steps) for name in step.inputs}
     last_read[program_output] = len(steps)
-    block_of: dict[str, _Block] = {}
-    blocks: list[_Block] = []
+    block_of: dict[str, Block] = {}
+    blocks: list[Block] = []
 
-    def hold(name: str, written: int, block: _Block | None = None) -> None:
+    def hold(name: str, written: int, block: Block | None = None) -> None:
         last = last_read.get(name, written)
         if block is None:
-            block = _Block(_aligned(sizes[name]), written, last)
+            block = Block(_aligned(sizes[name]), written, last)
             blocks.append(block)
         block.last = last
         block.values.append(name)
@@ -84,18 +98,6 @@ def _blocks(
             in_place = step.kernel in IN_PLACE and dies_here and sizes[over] == sizes[output]
             hold(output, number, block_of[over] if in_place else None)
     return blocks
-
-
-def _best_gap(block: _Block, neighbours: list[_Block]) -> int:
-    """The start of the smallest gap between `neighbours` that holds `block`, or their end."""
-    best: tuple[int, int] | None = None
-    start = 0
-    for other in sorted(neighbours, key=lambda other: other.offset):
-        gap = other.offset - start
-        if gap >= block.nbytes and (best is None or gap < best[0]):
-            best = gap, start
-        start = max(start, other.end)
-    return start if best is None else best[1]
 
 
 def _aligned(nbytes: int) -> int:

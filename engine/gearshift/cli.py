@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Protocol, cast
 
@@ -37,14 +37,15 @@ def load_commands() -> dict[str, Command]:
     return {name: cast(Command, entry.load()) for name, entry in found.items()}
 
 
-def _parser(commands: dict[str, Command]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="gearshift",
-        description="Runs one task at a time of a multitask mixture-of-experts vision transformer.",
-        epilog="example: gearshift run photo.jpg --task depth -o depth.png",
-    )
-    parser.add_argument("--version", action="version", version=f"gearshift {version('gearshift')}")
-    sub_parsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+def add_commands(
+    parser: argparse.ArgumentParser, commands: Mapping[str, Command], kind: str
+) -> None:
+    """A sub-command for each of `commands`, one of which must be given.
+
+    Args:
+        kind: what help calls them, and the attribute of the arguments with the chosen one's name.
+    """
+    sub_parsers = parser.add_subparsers(dest=kind, metavar=kind.upper(), required=True)
     for name, command in commands.items():
         sub_parser = sub_parsers.add_parser(
             name,
@@ -54,6 +55,16 @@ def _parser(commands: dict[str, Command]) -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.add_arguments(sub_parser)
+
+
+def _parser(commands: dict[str, Command]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gearshift",
+        description="Runs one task at a time of a multitask mixture-of-experts vision transformer.",
+        epilog="example: gearshift run photo.jpg --task depth -o depth.png",
+    )
+    parser.add_argument("--version", action="version", version=f"gearshift {version('gearshift')}")
+    add_commands(parser, commands, "command")
     return parser
 
 

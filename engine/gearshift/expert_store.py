@@ -82,8 +82,8 @@ class ExpertStore:
         bank's likely experts are sent for.
 
         Raises:
-            Exception: what `read` raised. The expert counts as not there and is read again when
-                it is chosen again.
+            Exception: what `read` raised. The expert, and all that are on their way, count as not
+                there and are read again when they are chosen again.
         """
         there, coming, missing = self._find(bank, tokens_per_expert)
         self.hits += len(there) + len(coming)
@@ -185,7 +185,11 @@ class ExpertStore:
         try:
             self._reads[slot].result()
         except BaseException:
-            self._forget(slot)
+            # What was sent for at the same time has most likely failed as well: no later run may
+            # hear of it.
+            for pending, read in list(self._reads.items()):
+                read.cancel()
+                self._forget(pending)
             raise
         del self._reads[slot]
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gearshift.backends import (
+    OWN_PRECISION,
     Approximation,
     Backend,
     Compiled,
@@ -37,7 +38,7 @@ MOST_THREADS = 1024
 """Of one operator; a library that cannot have as many as it is told to ends the process."""
 
 MOST_PROGRAMS = 64
-"""Kept by a session, one a task and size; beyond that, the oldest is made anew when asked for."""
+"""Kept by a session, one a task and size; beyond that, the least recently used goes."""
 
 
 class Session:
@@ -50,11 +51,13 @@ class Session:
 
     Args:
         model: a folder `NAME.gs`, or a known name such as `demo`.
-        backend: `native`, `torch`, `onnxruntime`, `triton`, another installed one, or `auto`: what
-            the environment variable GEARSHIFT_BACKEND says, else native where its kernels were
-            compiled and the CPU has AVX2, else torch if installed, else onnxruntime.
+        backend: `native`, `torch`, `onnxruntime`, `triton`, `fpga-sim`, `rtl-sim`, `zcu104`,
+            another one, or `auto`: what the environment variable GEARSHIFT_BACKEND says, else
+            native where its kernels were compiled and the CPU has AVX2, else torch if installed,
+            else onnxruntime.
         precision: of the matrix products: `float32`, and where backend and hardware have it
-            `float16`, `bfloat16`, `int8` or `float8`.
+            `float16`, `bfloat16`, `int8` or `float8`. None is the backend's own: float32, but int8
+            on the accelerator (`fpga-sim`, `rtl-sim`, `zcu104`), which has no other.
         threads: threads of one operator for the time of a run; None leaves the backend's setting.
         memory: fast memory for the experts' weights, as bytes or such as `"64MB"`, at least two
             experts; those that do not fit are moved in while others compute, which ones being
@@ -72,12 +75,12 @@ class Session:
         self,
         model: str | Path,
         backend: str = "auto",
-        precision: Precision = "float32",
+        precision: Precision | None = None,
         threads: int | None = None,
         memory: str | int | None = None,
         approximate: Iterable[Approximation] = (),
     ) -> None:
-        if precision not in get_args(Precision):
+        if precision is not None and precision not in get_args(Precision):
             known = ", ".join(get_args(Precision))
             raise InputError(f"precision {precision!r} is not known: choose from {known}")
         if threads is not None and not (isinstance(threads, int) and 1 <= threads <= MOST_THREADS):
@@ -93,6 +96,7 @@ class Session:
         self.model = find_model(model).absolute()
         self.backend = choose_backend(backend)
         self._graph: Graph = read_artifact(self.model)
+        precision = precision or OWN_PRECISION.get(self.backend, "float32")
         shares = card_shares(self._graph)
         self._options = Options(self.model, precision, threads, budget, approximations, shares)
         self._weights = WeightStore(self._graph.weights)
@@ -186,7 +190,9 @@ class Session:
         batch, _, height, width = image.shape
         with self._lock:
             key = task, batch, height, width
-            compiled = self._compiled.get(key) or self._compile(key)
+            compiled = self._compiled.pop(key) if key in self._compiled else self._compile(key)
+            # Behind all others: the first is the one to go.
+            self._compiled[key] = compiled
             output = compiled.run(image)
             self._stats = compiled.stats
         return output
@@ -203,5 +209,4 @@ class Session:
             )
         if len(self._compiled) == MOST_PROGRAMS:
             del self._compiled[next(iter(self._compiled))]
-        compiled = self._compiled[key] = self._loaded.compile(program)
-        return compiled
+        return self._loaded.compile(program)

@@ -1,4 +1,5 @@
-"""The two approximations that an accelerator may ask for: GELU from a table, 2^x from a polynomial.
+"""What an accelerator may approximate: GELU from a table, 2^x from a polynomial or a table, and the
+reciprocal square root from a table.
 
 Tables and coefficients are made here and nowhere else, so that GPU, CPU and FPGA compute the same
 function. Beside each stands the oracle of what it computes, in float64.
@@ -80,3 +81,27 @@ def exp2_polynomial(x: NDArray[Any]) -> NDArray[np.float64]:
     integer = np.rint(normal)
     power = np.polynomial.polynomial.polyval(normal - integer, exp2_coefficients())
     return np.where(x < EXP2_LEAST, 0.0, power * np.exp2(integer))
+
+
+POWER_STEPS = 64
+"""Entries of `power_table` for a factor of two."""
+
+ROOT_STEPS = 64
+"""Entries of `root_table` for a step of one."""
+
+
+def power_table() -> NDArray[np.int64]:
+    """2^-f for 0 <= f <= 1: entry i is round(2^16 2^(-i / POWER_STEPS)), (65).
+
+    A straight line between two entries is off by less than (ln 2 / POWER_STEPS)^2 / 8 = 1.5e-5.
+    """
+    return np.rint(2.0 ** (16 - np.arange(POWER_STEPS + 1) / POWER_STEPS)).astype(np.int64)
+
+
+def root_table() -> NDArray[np.int64]:
+    """x^-1/2 for 1 <= x <= 4: entry i is round(2^17 (1 + i / ROOT_STEPS)^-1/2), (193).
+
+    A straight line between two entries is off by less than 3 / 32 / ROOT_STEPS^2 = 2.3e-5.
+    """
+    places = 1 + np.arange(3 * ROOT_STEPS + 1) / ROOT_STEPS
+    return np.rint(2.0**17 / np.sqrt(places)).astype(np.int64)

@@ -118,6 +118,10 @@ def compile_all(folder: Path = LIBRARIES) -> list[str]:
         return list(dict.fromkeys(failure for failure in failures if failure))
 
 
+ACCELERATOR = ("src", "generated", "rtl", "zcu104")
+"""Folders of `hls/` that a wheel carries inside the package; a checkout is read where it lies."""
+
+
 class NativeBuildHook(BuildHookInterface):  # type: ignore[misc]
     """Compiles before the package is put together; no failure here stops the installation."""
 
@@ -132,6 +136,10 @@ class NativeBuildHook(BuildHookInterface):  # type: ignore[misc]
             system = sysconfig.get_platform().replace("-", "_").replace(".", "_")
             build_data["pure_python"] = False
             build_data["tag"] = f"py3-none-{system}"
+        if version == "standard":
+            root = SOURCES.parents[1]
+            for folder in ACCELERATOR:
+                build_data["force_include"][str(root / "hls" / folder)] = f"gearshift_hls/{folder}"
 
 
 if __name__ == "__main__":

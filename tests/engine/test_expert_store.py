@@ -258,6 +258,15 @@ def test_a_failed_prefetch_hurts_only_who_needs_it() -> None:
     bench.run("depth", [[0, 1, 0], [0, 1, 0]])
 
 
+def test_all_that_failed_at_once_is_heard_of_once() -> None:
+    bench = Bench([3, 3], 4, {"depth": [[1.0, 1.0, 1.0], [0.0, 1.0, 0.0]]})
+    bench.broken = {("bank0", 0), ("bank0", 1), ("bank0", 2)}
+    with pytest.raises(OSError, match="cannot be read"):
+        bench.run("depth", [[1, 1, 1], [0, 1, 0]])
+    bench.broken = set()
+    bench.run("depth", [[1, 1, 1], [0, 1, 0]])
+
+
 def test_a_run_may_be_left_half_way() -> None:
     bench = Bench([4, 4], 3)
     everything = [[1] * 4, [1] * 4]

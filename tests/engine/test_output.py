@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from gearshift.cli import main
 from gearshift.commands import kernels_launches
 from gearshift.errors import InputError
-from gearshift.output import check_file, make_folder, whole_file
+from gearshift.output import check_file, make_folder, whole_file, whole_folder
 
 
 def test_places_where_nothing_can_be_written(tmp_path: Path) -> None:
@@ -21,6 +22,15 @@ def test_places_where_nothing_can_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"file/x cannot be made .*: choose another"):
         make_folder(tmp_path / "file" / "x")
+
+
+def test_a_read_only_folder_is_named_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Root may write anywhere, so the system's answer is put in its place.
+    monkeypatch.setattr(os, "access", lambda folder, mode: (folder, mode) != (tmp_path, os.W_OK))
+    with pytest.raises(InputError, match=r"x\.json cannot be written: folder .* is read-only"):
+        check_file(tmp_path / "x.json")
 
 
 def test_an_old_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
@@ -63,3 +73,22 @@ def test_kernels_are_not_compiled_for_nothing(
     (tmp_path / "file").write_text("")
     assert main(["kernels", *arguments, str(tmp_path / "file" / "x")]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_an_old_folder_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    output = tmp_path / "made" / "model"
+    with whole_folder(output) as new:
+        (new / "one").write_text("old")
+
+    def interrupted() -> None:
+        with whole_folder(output) as new:
+            (new / "two").write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert (output / "one").read_text() == "old"
+    with whole_folder(output) as new:
+        (new / "two").write_text("new")
+    assert [path.name for path in output.iterdir()] == ["two"]
+    assert list(output.parent.iterdir()) == [output]

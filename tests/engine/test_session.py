@@ -241,6 +241,16 @@ def test_a_stream_of_new_sizes_keeps_few_programs(
     np.testing.assert_array_equal(again, first)
 
 
+def test_the_programs_used_last_are_kept(
+    artifact: Path, make_image: MakeImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gearshift.session, "MOST_PROGRAMS", 2)
+    session = Session(artifact)
+    for batch in (1, 2, 1, 3):
+        session.run_normalised(make_image(batch, 8, 8), "depth")
+    assert [batch for _, batch, _, _ in session._compiled] == [1, 3]
+
+
 def test_no_such_model(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="neither a folder nor a name"):
         Session(tmp_path / "none.gs")

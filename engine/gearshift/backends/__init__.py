@@ -35,7 +35,15 @@ INSTALLED_BY = {"torch": "torch", "onnxruntime": "onnxruntime", "triton": "'gear
 Precision = Literal["float32", "float16", "bfloat16", "int8", "float8"]
 """Of the operands of matrix products. In int8 and float8 (e4m3) the weights are kept in one byte,
 with a scale for every output channel; triton computes with them in bfloat16, native rounds every
-row of the other operand to int8 as well."""
+row of the other operand to int8 as well, on the accelerator every operand was quantised before."""
+
+OWN_PRECISION: Mapping[str, Precision] = {
+    "fpga-sim": "int8",
+    "rtl-sim": "int8",
+    "zcu104": "int8",
+}
+"""Of backends with one arithmetic: what they run in when no precision is asked for. The others
+have float32."""
 
 Approximation = Literal["gelu", "softmax"]
 """What may be computed approximately when asked: see `gearshift_kernels.approximations`."""
@@ -79,6 +87,13 @@ class Stats:
     """Chosen experts that were not. Hits and misses together are the chosen experts."""
     activation_bytes: int | None = None
     """Memory of the backend's arena: the largest sum of activations alive at a time."""
+    cycles: Mapping[str, int] | None = None
+    """Clock cycles of a simulated accelerator, by what they went to; `seconds` are the simulator's.
+    """
+    busy_cycles: int | None = None
+    """Of those, cycles in which its array multiplied."""
+    clock_mhz: float | None = None
+    """The clock that these cycles are assumed to have."""
 
 
 class Compiled(Protocol):

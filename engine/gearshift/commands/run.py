@@ -13,7 +13,6 @@ from gearshift.output import check_file, whole_file
 if TYPE_CHECKING:
     from PIL import Image
 
-    from gearshift.backends import Stats
     from gearshift.results import Result
 
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg")
@@ -32,9 +31,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, help="picture to write")
     parser.add_argument("--model", default="demo", help="artifact or built-in name (default: demo)")
     parser.add_argument(
-        "--backend", default="auto", help="auto, torch, native, onnxruntime or triton"
+        "--backend",
+        default="auto",
+        help="auto, torch, native, onnxruntime, triton, fpga-sim, rtl-sim or zcu104",
     )
-    parser.add_argument("--precision", default="float32", choices=PRECISIONS)
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        help="(default: float32; the accelerator, fpga-sim, rtl-sim and zcu104, has int8 only)",
+    )
     parser.add_argument("--memory", help="fast memory for the experts, such as 64MB")
     parser.add_argument(
         "--approximate", nargs="+", default=(), choices=("gelu", "softmax"), help="(triton)"
@@ -44,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from gearshift.pictures import open_picture
+    from gearshift.presentation import cost, numbers
     from gearshift.session import Session
 
     output = arguments.output
@@ -61,10 +67,12 @@ def run(arguments: argparse.Namespace) -> int:
     results: dict[str, Result] = {}
     rows = []
     for task in tasks:
-        # A task's first run makes its program; the second shows what every later one costs.
-        session.run(picture, task=task)
         results[task] = session.run(picture, task=task)
-        rows.append({**_cost(session.stats), "task": task, "result": _numbers(results[task])})
+        if session.stats.cycles is None:
+            # The first run made the program; this one shows what every later one costs. Cycles are
+            # always the same.
+            results[task] = session.run(picture, task=task)
+        rows.append({**cost(session.stats), "task": task, "result": numbers(results[task])})
     if output:
         with whole_file(output) as partial:
             _picture(picture, results).save(partial)
@@ -82,43 +90,6 @@ def _check_output(output: Path) -> None:
     if output.suffix.lower() not in PICTURE_ENDINGS:
         raise InputError(f"output {output} is no picture's name: end it in .png or .jpg")
     check_file(output)
-
-
-def _cost(stats: Stats) -> dict[str, Any]:
-    """What a run took; null where the backend cannot tell."""
-    used = stats.tokens_per_expert
-    return {
-        "backend": stats.backend,
-        "milliseconds": 1e3 * stats.seconds,
-        "experts_used": used and [sum(n > 0 for n in counts) for counts in used.values()],
-        "weight_bytes": stats.weight_bytes,
-        "moved_bytes": stats.moved_bytes,
-        "expert_hits": stats.expert_hits,
-        "expert_misses": stats.expert_misses,
-        "activation_bytes": stats.activation_bytes,
-    }
-
-
-def _numbers(result: Result) -> dict[str, Any]:
-    """A result in a few numbers."""
-    import numpy as np
-
-    from gearshift import results
-
-    if isinstance(result, results.SegmentationResult):
-        counts = np.bincount(result.labels.ravel(), minlength=len(result.label_names))
-        share = counts / counts.sum()
-        order = np.argsort(-share, kind="stable")
-        return {result.label_names[i]: round(float(share[i]), 4) for i in order if share[i]}
-    if isinstance(result, results.DepthResult):
-        near, far = result.scale()
-        middle = float(np.median(result.values))
-        return {"nearest": near, "median": middle, "farthest": far, "unit": result.task.unit}
-    if isinstance(result, results.ProbabilityResult):
-        return {"share_above_threshold": float(result.mask.mean())}
-    if isinstance(result, results.NormalsResult):
-        return {"mean_direction": [float(x) for x in result.vectors.mean((0, 2, 3))]}
-    return {"shape": list(result.raw.shape)}
 
 
 def _text(rows: list[dict[str, Any]], has_budget: bool) -> str:
@@ -144,7 +115,20 @@ def _text(rows: list[dict[str, Any]], has_budget: bool) -> str:
     memory = [rows[0]["backend"]]
     if rows[0]["activation_bytes"] is not None:
         memory.append(f"activations {with_unit(rows[0]['activation_bytes'], 'B')}")
-    return f"backend {', '.join(memory)}\n{columns(table, right)}"
+    simulated = [_cycles_line(row) for row in rows if "cycles" in row]
+    return "\n".join((f"backend {', '.join(memory)}", columns(table, right), *simulated))
+
+
+def _cycles_line(row: dict[str, Any]) -> str:
+    """What a simulated accelerator took, and what for."""
+    total = row["cycles"]
+    parts = sorted(row["cycles_by_command"].items(), key=lambda part: -part[1])
+    shares = [f"{name} {cycles / total:.0%}" for name, cycles in parts if cycles]
+    return (
+        f"{row['task']}: {total:,} simulated cycles, {row['accelerator_milliseconds']:.2f} ms at "
+        f"an assumed {row['clock_mhz']:g} MHz: {', '.join(shares)}; "
+        f"the array is busy in {row['array_busy_cycles'] / total:.0%}"
+    )
 
 
 def _phrase(numbers: dict[str, Any]) -> str:
@@ -162,30 +146,15 @@ def _phrase(numbers: dict[str, Any]) -> str:
 
 def _picture(image: Image.Image, results: dict[str, Result]) -> Image.Image:
     """One task: its picture at the image's size. Several: a sheet with the image first."""
-    from PIL import Image
-
-    from gearshift.graph import TaskKind
+    from gearshift.presentation import legend, picture_at
     from gearshift.sheet import Panel, sheet
 
     if len(results) == 1:
         (result,) = results.values()
-        # Colours of labels must not mix; everything else may be smooth.
-        are_labels = result.task.kind is TaskKind.SEGMENTATION
-        method = Image.Resampling.NEAREST if are_labels else Image.Resampling.BICUBIC
-        return result.picture().resize(image.size, method)
+        return picture_at(result, image.size)
     panels = [Panel("image", image)]
     for task, result in results.items():
         picture = result.picture()
         scale = picture.info.get("scale", "")
-        panels.append(Panel(f"{task} {scale}".strip(), picture, _legend(result)))
+        panels.append(Panel(f"{task} {scale}".strip(), picture, legend(result)))
     return sheet(panels)
-
-
-def _legend(result: Result) -> tuple[tuple[str, tuple[int, int, int]], ...]:
-    """The labels that occur, most frequent first, with their colours."""
-    from gearshift.results import SegmentationResult
-
-    if not isinstance(result, SegmentationResult):
-        return ()
-    red_green_blue = dict(zip(result.label_names, result.colours.tolist(), strict=True))
-    return tuple((name, tuple(red_green_blue[name])) for name in _numbers(result))

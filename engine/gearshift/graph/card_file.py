@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -50,7 +49,7 @@ def check_card(card: Card) -> None:
     Raises:
         ArtifactError: naming the field, its value and what it should be.
     """
-    reader = TableReader(tomllib.loads(_to_toml(card).decode()), "")
+    reader = TableReader.from_toml(_to_toml(card))
     reader.integer("format_version", least=FORMAT_VERSION)
     _read_card(reader)
 
@@ -68,11 +67,7 @@ def card_from_toml(text: bytes) -> CardFile:
         ArtifactError: not TOML, another format version, or a field that is missing, unknown, of
             the wrong type or out of range; the message names the field and its value.
     """
-    try:
-        table = tomllib.loads(text.decode())
-    except (ValueError, RecursionError) as error:
-        raise ArtifactError(f"not TOML: {error}") from None
-    reader = TableReader(table, "")
+    reader = TableReader.from_toml(text)
     version = reader.integer("format_version", least=0)
     if version != FORMAT_VERSION:
         raise ArtifactError(

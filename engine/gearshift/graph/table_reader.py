@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,14 @@ class TableReader:
         self.where = where
         """Prefix of the table's fields in messages: `tasks[1].`, or empty for the whole file."""
         self._rest = dict(table)
+
+    @classmethod
+    def from_toml(cls, content: bytes) -> TableReader:
+        """Of a whole file."""
+        try:
+            return cls(tomllib.loads(content.decode()), "")
+        except (ValueError, RecursionError) as error:
+            raise ArtifactError(f"not TOML: {error}") from None
 
     def finish(self) -> None:
         """Refuse fields that nobody asked for."""
@@ -48,10 +57,23 @@ class TableReader:
             raise self._wrong(name, value, f"a whole number of at least {least}")
         return value
 
-    def number(self, name: str, default: float) -> float:
+    def integers(self, name: str, least: int) -> tuple[int, ...]:
+        """A list of whole numbers, not empty."""
+        value = self._take(name)
+        if (
+            not isinstance(value, list)
+            or not value
+            or not all(type(item) is int and least <= item < 2**63 for item in value)
+        ):
+            raise self._wrong(name, value, f"a list of whole numbers of at least {least}")
+        return tuple(value)
+
+    def number(self, name: str, default: float | None = None) -> float:
         return self._number(name, self._take(name, default))
 
-    def triple(self, name: str, default: tuple[float, float, float]) -> tuple[float, float, float]:
+    def triple(
+        self, name: str, default: tuple[float, float, float] | None = None
+    ) -> tuple[float, float, float]:
         """Three numbers, one a channel."""
         value = self._take(name, default)
         if not isinstance(value, list | tuple) or len(value) != 3:

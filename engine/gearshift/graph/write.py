@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,6 +20,7 @@ from gearshift.graph.layout import (
     shapes_in_file_order,
 )
 from gearshift.graph.proto import to_proto
+from gearshift.output import check_folder, whole_folder
 
 _FILES = {MODEL_FILE, WEIGHTS_FILE, CARD_FILE}
 
@@ -44,9 +41,8 @@ def write_artifact(graph: Graph, folder: Path) -> None:
     try:
         check_card(graph.card)
         check_graph(graph)
-        with _new_folder_beside(folder) as new:
+        with whole_folder(folder) as new:
             _write_files(graph, new)
-            _put_in_place(new, folder)
     except ArtifactError as error:
         raise ArtifactError(f"{folder.name} cannot be written: {error}") from None
 
@@ -79,41 +75,4 @@ def check_replaceable(folder: Path) -> None:
     Raises:
         ArtifactError: `folder` is one of these.
     """
-    if folder.is_dir():
-        others = {entry.name for entry in folder.iterdir()} - _FILES
-        if others:
-            raise ArtifactError(
-                f"{folder} holds {min(others)!r}, which is no part of an artifact; choose another "
-                "folder, or move it away"
-            )
-    elif folder.exists():
-        raise ArtifactError(f"{folder} is not a folder; choose another name")
-
-
-@contextmanager
-def _new_folder_beside(folder: Path) -> Iterator[Path]:
-    """A fresh folder on the same disk, gone at the end unless it was moved."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    outer = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        # One level deeper, because mkdtemp makes a folder that only its owner may enter.
-        inner = outer / folder.name
-        inner.mkdir()
-        yield inner
-    finally:
-        shutil.rmtree(outer, ignore_errors=True)
-
-
-def _put_in_place(new: Path, folder: Path) -> None:
-    """Rename `new` to `folder`; what stood there is deleted only after that."""
-    if not folder.exists():
-        new.rename(folder)
-        return
-    old = folder.with_name(f"{new.parent.name}.old")
-    folder.rename(old)
-    try:
-        new.rename(folder)
-    except OSError:
-        old.rename(folder)
-        raise
-    shutil.rmtree(old)
+    check_folder(folder, _FILES, "an artifact", ArtifactError)

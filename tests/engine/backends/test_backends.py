@@ -75,6 +75,11 @@ def test_unknown() -> None:
             find("abacus")
 
 
+def test_backends_with_a_precision_of_their_own_are_installed() -> None:
+    for name in backends.OWN_PRECISION:
+        assert choose_backend(name) == name
+
+
 def test_onnxruntime_has_no_bfloat16() -> None:
     with pytest.raises(BackendError, match="onnxruntime runs float32 only"):
         load_backend("onnxruntime", Options(Path(), "bfloat16"))

@@ -197,7 +197,7 @@ def test_an_artifact_can_replace_itself(folder: Path) -> None:
     assert list(folder.parent.iterdir()) == [folder]
 
 
-@pytest.mark.parametrize("step", ["to_proto", "_write_weights", "_put_in_place", "Path.rename"])
+@pytest.mark.parametrize("step", ["to_proto", "_write_weights", "Path.rename"])
 def test_a_failure_leaves_the_old_artifact(
     step: str, folder: Path, monkeypatch: pytest.MonkeyPatch, make_graph: MakeGraph
 ) -> None:
