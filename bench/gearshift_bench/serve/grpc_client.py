@@ -20,20 +20,25 @@ except ImportError as error:
 SERVICE = "/inference.GRPCInferenceService"
 MOST_BYTES = 256_000_000
 """Of an answer."""
+PATIENCE = 30.0
+"""Seconds after which an answer that nothing else waits beside counts as lost."""
 
 
 class GrpcClient:
     """A server's gRPC form; every request over one connection."""
 
     def __init__(self, host: str, port: int, tls: bool = False, api_key: str | None = None) -> None:
-        options = [("grpc.max_receive_message_length", MOST_BYTES)]
-        address = f"{host}:{port}"
-        self._channel = (
-            grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(), options)
-            if tls
-            else grpc.aio.insecure_channel(address, options)
-        )
+        self._address = f"{host}:{port}"
+        self._tls = tls
+        self._channel = self._open(grpc.aio)
         self._metadata = [("authorization", f"Bearer {api_key}")] if api_key else []
+
+    def _open(self, kind: Any) -> Any:
+        """A channel of `grpc` or `grpc.aio`."""
+        options = [("grpc.max_receive_message_length", MOST_BYTES)]
+        if self._tls:
+            return kind.secure_channel(self._address, grpc.ssl_channel_credentials(), options)
+        return kind.insecure_channel(self._address, options)
 
     async def models(self) -> list[str]:
         """Names of the models that are ready.
@@ -55,19 +60,29 @@ class GrpcClient:
 
     def prepare(self, model: str, payloads: dict[str, Payload]) -> Callable[[str], Any]:
         """Encode the request of each task; the function that sends one and waits for its end."""
-        encoded = {
-            task: _encode(model, payload).SerializeToString() for task, payload in payloads.items()
-        }
+        encoded = _encoded(model, payloads)
         call = self._channel.unary_unary(f"{SERVICE}/ModelInfer")
 
         async def send(task: str) -> Reply:
             try:
-                answer = await call(encoded[task], metadata=self._metadata)
-            except grpc.aio.AioRpcError as error:
-                if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED:
-                    return Reply("refused")
-                return Reply("failed", f"{error.code().name}: {error.details()}")
-            return _read(answer)
+                return _read(await call(encoded[task], metadata=self._metadata))
+            except grpc.RpcError as error:
+                return _unanswered(error)
+
+        return send
+
+    def prepare_blocking(
+        self, model: str, payloads: dict[str, Payload]
+    ) -> Callable[[str], Reply]:
+        """The same for one request at a time, without what an event loop costs the client."""
+        encoded = _encoded(model, payloads)
+        call = self._open(grpc).unary_unary(f"{SERVICE}/ModelInfer")
+
+        def send(task: str) -> Reply:
+            try:
+                return _read(call(encoded[task], metadata=self._metadata, timeout=PATIENCE))
+            except grpc.RpcError as error:
+                return _unanswered(error)
 
         return send
 
@@ -86,6 +101,16 @@ class GrpcClient:
     async def close(self) -> None:
         """End the connection."""
         await self._channel.close()
+
+
+def _encoded(model: str, payloads: dict[str, Payload]) -> dict[str, bytes]:
+    return {task: _encode(model, payload).SerializeToString() for task, payload in payloads.items()}
+
+
+def _unanswered(error: Any) -> Reply:
+    if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return Reply("refused")
+    return Reply("failed", f"{error.code().name}: {error.details()}")
 
 
 def _encode(model: str, payload: Payload) -> Any:

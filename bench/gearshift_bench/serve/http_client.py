@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
 from collections.abc import Callable
 from typing import Any, cast
@@ -20,6 +21,11 @@ MOST_HEADER_BYTES = 64_000
 """Of an answer."""
 MOST_BODY_BYTES = 16_000_000
 """Kept of an answer that is no inference."""
+KEPT_BYTES = 8_192
+"""Of one that is: more than its header."""
+READ_BYTES = 2**20
+PATIENCE = 30.0
+"""Seconds after which an answer that nothing else waits beside counts as lost."""
 
 _HEADER_LENGTH = b"inference-header-content-length"
 
@@ -43,17 +49,18 @@ class Exchange:
     def complete(self) -> bool:
         return self._left == 0
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: memoryview) -> None:
         """Raises ValueError for what is no such answer."""
         if self._left is None:
-            self._received += data
+            before = len(self._received)
+            self._received += data[:MOST_HEADER_BYTES]
             end = self._received.find(b"\r\n\r\n")
             if end < 0:
-                if len(self._received) > MOST_HEADER_BYTES:
+                if len(self._received) >= MOST_HEADER_BYTES:
                     raise ValueError("headers too long")
                 return
             self._read_head(bytes(self._received[:end]))
-            data = bytes(self._received[end + 4 :])
+            data = data[end + 4 - before :]
         assert self._left is not None
         if len(data) > self._left:
             raise ValueError("more bytes than announced")
@@ -87,7 +94,7 @@ class Connection(asyncio.Protocol):
             self.close()
             return
         try:
-            self._exchange.feed(data)
+            self._exchange.feed(memoryview(data))
         except (ValueError, KeyError, IndexError) as error:
             self.close()
             self._done.set_exception(ConnectionAbortedError(0, f"no such answer: {error}"))
@@ -168,13 +175,35 @@ class HttpClient:
         encoded = {task: self._encode(path, payload) for task, payload in payloads.items()}
 
         async def send(task: str) -> Reply:
-            answer = await self._exchange(encoded[task], keep=8_192)
-            if answer.status == 429:
-                return Reply("refused")
-            if answer.status != 200:
-                return Reply("failed", f"HTTP {answer.status}: {_text(answer)}")
-            size = int(answer.headers.get(_HEADER_LENGTH, b"0"))
-            return read_answer(bytes(answer.body[:size]), answer.length - size)
+            return _read(await self._exchange(encoded[task], KEPT_BYTES))
+
+        return send
+
+    def prepare_blocking(
+        self, model: str, payloads: dict[str, Payload]
+    ) -> Callable[[str], Reply]:
+        """The same for one request at a time, without what an event loop costs the client; the
+        function raises OSError."""
+        path = f"/v2/models/{quote(model, safe='')}/infer"
+        encoded = {task: self._encode(path, payload) for task, payload in payloads.items()}
+        connection = socket.create_connection((self._host, self._port), timeout=PATIENCE)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._tls is not None:
+            connection = self._tls.wrap_socket(connection, server_hostname=self._host)
+        buffer = memoryview(bytearray(READ_BYTES))
+
+        def send(task: str) -> Reply:
+            connection.sendall(encoded[task])
+            answer = Exchange(KEPT_BYTES)
+            try:
+                while not answer.complete:
+                    count = connection.recv_into(buffer)
+                    if not count:
+                        raise ConnectionResetError(0, "closed before the answer")
+                    answer.feed(buffer[:count])
+            except (ValueError, KeyError, IndexError) as error:
+                raise ConnectionAbortedError(0, f"no such answer: {error}") from None
+            return _read(answer)
 
         return send
 
@@ -218,6 +247,15 @@ class HttpClient:
             self._idle.pop().close()
         # The loop closes their sockets in its next round.
         await asyncio.sleep(0)
+
+
+def _read(answer: Exchange) -> Reply:
+    if answer.status == 429:
+        return Reply("refused")
+    if answer.status != 200:
+        return Reply("failed", f"HTTP {answer.status}: {_text(answer)}")
+    size = int(answer.headers.get(_HEADER_LENGTH, b"0"))
+    return read_answer(bytes(answer.body[:size]), answer.length - size)
 
 
 def _text(answer: Exchange) -> str:

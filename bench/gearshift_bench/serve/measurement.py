@@ -98,7 +98,9 @@ def choose_plans(
     chosen: list[Plan] = []
     if arguments.overhead:
         run_here = open_session(arguments, target)
-        chosen.append(partial(plans.overhead, driver, run_here, seconds))
+        payloads = make_payloads(target.tasks, target.height, target.width)
+        send = client.prepare_blocking(target.model, payloads)
+        chosen.append(partial(plans.overhead, driver.requests, run_here, send, seconds))
     if arguments.soak is None:
         chosen += [partial(plans.at_rate, driver, rate, seconds) for rate in rates]
     if arguments.overload:

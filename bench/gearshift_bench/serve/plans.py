@@ -13,7 +13,7 @@ from gearshift_bench.latency.loops import fixed_arrivals, poisson_arrivals
 from gearshift_bench.latency.statistics import latency_entry, median_interval
 from gearshift_bench.serve.drive import Load, Send, closed_loop, open_loop
 from gearshift_bench.serve.memory import Memory, trend
-from gearshift_bench.serve.outcome import distribution, summarise
+from gearshift_bench.serve.outcome import Reply, distribution, summarise
 from gearshift_bench.serve.target import ServerError
 
 CONCURRENCIES = (1, 2, 4, 8, 16, 32, 64)
@@ -109,9 +109,13 @@ async def overload(driver: Driver, seconds: float) -> dict[str, Any]:
 
 
 async def overhead(
-    driver: Driver, run_here: Callable[[str], object], seconds: float
+    requests: Iterator[str],
+    run_here: Callable[[str], object],
+    send: Callable[[str], Reply],
+    seconds: float,
 ) -> dict[str, Any]:
-    """A request to the server beside the same one to a session in this process, in turns.
+    """A request to the server beside the same one to a session in this process, in turns; both are
+    waited for without an event loop.
 
     `overhead` is the difference of the medians; `low` and `high` are the interval of the median
     difference between neighbours.
@@ -125,12 +129,12 @@ async def overhead(
     replies: list[float] = []
     end = loop.time() + seconds
     while loop.time() < end or not here:
-        task = next(driver.requests)
+        task = next(requests)
         start = loop.time()
         run_here(task)
         here.append(loop.time() - start)
         start = loop.time()
-        reply = await driver.send(task)
+        reply = send(task)
         there.append(loop.time() - start)
         if reply.ending != "answered":
             raise ConnectionAbortedError(0, f"a request {reply.ending}: {reply.detail}")

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from gearshift.errors import GearshiftError, InputError
+from gearshift_bench.serve.outcome import Reply
 from gearshift_bench.serve.payload import Payload
 
 PORTS = {"http": 8000, "https": 8000, "grpc": 8001, "grpcs": 8001}
@@ -26,6 +27,10 @@ class Client(Protocol):
     async def config(self, model: str) -> dict[str, Any]: ...
 
     def prepare(self, model: str, payloads: dict[str, Payload]) -> Callable[[str], Any]: ...
+
+    def prepare_blocking(
+        self, model: str, payloads: dict[str, Payload]
+    ) -> Callable[[str], Reply]: ...
 
     async def close(self) -> None: ...
 

@@ -6,10 +6,10 @@ from math import exp
 
 
 class Rate:
-    """A sum in which everything fades, to 1/e in `memory` seconds."""
+    """A sum in which everything fades, to 1/e in `memory` seconds, which may change slowly."""
 
     def __init__(self, memory: float) -> None:
-        self._memory = memory
+        self.memory = memory
         self._sum = 0.0
         self._updated = 0.0
 
@@ -19,12 +19,12 @@ class Rate:
 
     def set_per_second(self, rate: float, now: float) -> None:
         """Go on as if it had always been so."""
-        self._sum = rate * self._memory
+        self._sum = rate * self.memory
         self._updated = now
 
     def per_second(self, now: float) -> float:
         """The average of the last `memory` seconds or so; low at first, when little is known."""
-        return self._faded(now) / self._memory
+        return self._faded(now) / self.memory
 
     def _faded(self, now: float) -> float:
-        return self._sum * exp(-max(0.0, now - self._updated) / self._memory)
+        return self._sum * exp(-max(0.0, now - self._updated) / self.memory)

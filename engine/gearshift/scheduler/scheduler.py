@@ -71,10 +71,14 @@ class Scheduler:
         level = settings.default_priority if entry.priority is None else entry.priority
         if not 1 <= level <= settings.priority_levels:
             raise InputError(f"priority {level}: give 1 (urgent) to {settings.priority_levels}")
-        self._admission.check(entry, now)
+        answered = self._admission.check(entry, now)
         self._submitted += 1
         entry.number = self._submitted
-        entry.due = entry.arrival + level * settings.patience_seconds
+        patience = settings.patience_seconds
+        if self.overloaded:
+            # Else others might overtake it for longer than it was taken in for.
+            patience = min(patience, answered / settings.default_priority)
+        entry.due = entry.arrival + level * patience
         if entry.deadline is not None:
             latest = entry.deadline - self.times.seconds(entry.key, entry.images)
             entry.due = max(entry.arrival, min(entry.due, latest))

@@ -1,4 +1,9 @@
-"""How long a batch will take, learnt from those that ran."""
+"""How long a batch will take: measured on idle hardware, and corrected by what batches took since.
+
+What slows one batch, another program on the same cores or a hot chip, slows all of them. So the
+times of each key and number of images change slowly, and one factor for all of a model's follows
+what happens now. Without it a size that has not run lately would seem cheap beside one that has.
+"""
 
 from __future__ import annotations
 
@@ -7,92 +12,107 @@ from bisect import bisect_left
 from gearshift.scheduler.entry import Key
 
 NEWEST = 0.2
-"""Weight of the newest time in a mean; the older ones fade."""
-NEWEST_SWITCH = 0.05
-"""The same for what a switch adds: a small difference of large, noisy times."""
+"""Weight of the newest batch in the factor; the older ones fade."""
+NEWEST_OWN = 0.05
+"""The same in the times of its own key and number of images."""
 SURPRISE = 5.0
-"""A time of more than so many means counts as this many: one hiccup teaches little."""
+"""A time of more than so many times the expected counts as this many: one hiccup teaches little."""
 MOST_KEYS = 512
 """That are remembered: clients choose image sizes."""
 
 
 class ServiceTimes:
-    """Means by key and number of images, of batches on the task that ran before them; and what a
-    switch adds to them, by model."""
+    """Seconds by key and number of images, and what a switch adds to them, by model."""
 
     def __init__(self) -> None:
-        self._means: dict[Key, dict[int, float]] = {}
+        self._idle: dict[Key, dict[int, float]] = {}
+        self._slower: dict[str, float] = {}
+        """Times of `_idle` that a model's batches take now."""
         self._switch: dict[str, float] = {}
+        self._useful: dict[tuple[Key, int, float], int] = {}
+        """What `useful_batch` has found since `_idle` last changed."""
 
     def measured(self, key: Key, images: int, seconds: float) -> None:
-        """A batch takes so long, by a measurement of its own: what was known is forgotten."""
-        means = self._means.pop(key, {})
-        means[images] = seconds
+        """A batch takes so long on idle hardware, without a switch; what was known is forgotten."""
+        self._useful.clear()
+        times = self._idle.pop(key, {})
+        times[images] = seconds
         # A key that is used goes to the end: the front one is forgotten first.
-        self._means[key] = means
-        if len(self._means) > MOST_KEYS:
-            del self._means[next(iter(self._means))]
+        self._idle[key] = times
+        if len(self._idle) > MOST_KEYS:
+            del self._idle[next(iter(self._idle))]
+
+    def measured_switch(self, model: str, seconds: float) -> None:
+        """A batch takes so much longer when another task ran before it."""
+        self._switch[model] = max(0.0, seconds)
 
     def observe(self, key: Key, images: int, seconds: float, switched: bool = False) -> None:
-        """A batch took so long.
-
-        Those that came after a switch teach what a switch adds, only the others what a batch takes:
-        else, where tasks alternate, all of a switch would become a part of the batches.
-        """
-        expected = self.seconds(key, images)
-        if not expected:
+        """A batch took so long."""
+        idle = self.unloaded(key, images)
+        if not idle:
             self.measured(key, images, seconds)
             return
-        # Also when this number of images never ran: the first run makes its program as well.
-        seconds = min(seconds, SURPRISE * expected)
+        slower = self._slower.get(key.model, 1.0)
         if switched:
-            extra = self._switch.get(key.model, 0.0)
-            self._switch[key.model] = _mixed(extra, seconds - expected, NEWEST_SWITCH)
-        else:
-            self.measured(key, images, _mixed(expected, seconds, NEWEST))
+            seconds = max(seconds - self.switch(key), 0.0)
+        # Also when this number of images never ran: the first run makes its program as well.
+        seconds = min(seconds, SURPRISE * slower * idle)
+        slower = _mixed(slower, seconds / idle, NEWEST)
+        self._slower[key.model] = slower
+        self.measured(key, images, _mixed(idle, seconds / slower, NEWEST_OWN))
 
     def switch(self, key: Key) -> float:
         """Seconds that a batch of this key takes longer when another task ran before."""
-        return max(0.0, self._switch.get(key.model, 0.0))
+        return self._switch.get(key.model, 0.0)
 
     def seconds(self, key: Key, images: int) -> float:
-        """Expected, without a switch; 0 when nothing like it has run."""
-        means, scale = self._nearest(key)
-        if not means:
+        """Expected now, without a switch; 0 when nothing like it has run."""
+        return self._slower.get(key.model, 1.0) * self.unloaded(key, images)
+
+    def unloaded(self, key: Key, images: int) -> float:
+        """Expected on idle hardware, without a switch; 0 when nothing like it has run."""
+        times, scale = self._nearest(key)
+        if not times:
             return 0.0
-        if images in means:
-            return scale * means[images]
-        sizes = sorted(means)
+        if images in times:
+            return scale * times[images]
+        sizes = sorted(times)
         place = bisect_left(sizes, images)
         if place == 0:
-            return scale * means[sizes[0]] * images / sizes[0]
+            return scale * times[sizes[0]] * images / sizes[0]
         below = sizes[place - 1]
         if place == len(sizes):
-            return scale * means[below] * images / below
+            return scale * times[below] * images / below
         above = sizes[place]
         share = (images - below) / (above - below)
-        return scale * ((1 - share) * means[below] + share * means[above])
+        return scale * ((1 - share) * times[below] + share * times[above])
 
     def useful_batch(self, key: Key, most: int, least_gain: float) -> int:
         """The fewest images a batch whose cost an image is within `least_gain` of the lowest.
 
         `most` when nothing is known, or when no gain is asked for.
         """
-        means, _ = self._nearest(key)
-        costs = {images: mean / images for images, mean in means.items() if images <= most}
-        if not least_gain or len(costs) < 2:
-            return most
-        enough = min(costs.values()) / (1 - least_gain)
-        return min(images for images, cost in costs.items() if cost <= enough)
+        asked = key, most, least_gain
+        if asked not in self._useful:
+            self._useful[asked] = _useful_batch(self._nearest(key)[0], most, least_gain)
+        return self._useful[asked]
 
     def _nearest(self, key: Key) -> tuple[dict[int, float], float]:
-        """Means of this key, or of the same task at another size and the ratio of the sizes."""
-        if key in self._means:
-            return self._means[key], 1.0
-        for other, means in reversed(self._means.items()):
+        """Times of this key, or of the same task at another size and the ratio of the sizes."""
+        if key in self._idle:
+            return self._idle[key], 1.0
+        for other, times in reversed(self._idle.items()):
             if other[:3] == key[:3]:
-                return means, key.pixels / other.pixels
+                return times, key.pixels / other.pixels
         return {}, 1.0
+
+
+def _useful_batch(times: dict[int, float], most: int, least_gain: float) -> int:
+    costs = {images: seconds / images for images, seconds in times.items() if images <= most}
+    if not least_gain or len(costs) < 2:
+        return most
+    enough = min(costs.values()) / (1 - least_gain)
+    return min(images for images, cost in costs.items() if cost <= enough)
 
 
 def _mixed(mean: float, newest: float, weight: float) -> float:

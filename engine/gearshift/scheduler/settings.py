@@ -35,8 +35,9 @@ class SchedulerSettings:
     switch_share: float = 0.1
     """Of the time, that switching tasks may cost before the scheduler stays on a task for longer
     than the order of the due times says."""
-    overload_wait: float = 1.0
-    """Batches that may wait once the queue was full; see `gearshift.scheduler.admission`."""
+    overload_wait: float = 2.0
+    """Times of what a request takes on idle hardware, within which it is answered or refused when
+    more come than can be served; see `gearshift.scheduler.admission`."""
 
     def __post_init__(self) -> None:
         counts = ("most_queued", "most_queued_task", "most_queued_bytes", "most_batch")

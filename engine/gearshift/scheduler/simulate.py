@@ -145,6 +145,7 @@ class Simulation:
                 seconds = self.hardware.seconds(images, switched=False)
                 self.scheduler.times.measured(key, images, seconds)
                 images *= 2
+            self.scheduler.times.measured_switch(key.model, self.hardware.switch_seconds)
 
     def _submit(self, request: TraceRequest, now: float) -> None:
         deadline = None if request.timeout is None else request.arrival + request.timeout

@@ -69,11 +69,14 @@ class State:
         return self.times.useful_batch(key, settings.most_batch, settings.least_gain)
 
     def backlog_seconds(self, another: Entry | None = None) -> float:
-        """Expected work of all that wait, and of another one, key by key in useful batches."""
+        """Expected work of all that wait, and of another one, key by key in useful batches, with a
+        switch before each key but those of the task that was last."""
         images = {key: sum(one.images for one in entries) for key, entries in self.waiting.items()}
         if another is not None:
             images[another.key] = images.get(another.key, 0) + another.images
-        return sum(self._seconds(key, number) for key, number in images.items())
+        switched = [key for key in images if key.is_switch_from(self.last)]
+        seconds = sum(self._seconds(key, number) for key, number in images.items())
+        return seconds + sum(self.times.switch(key) for key in switched)
 
     def _seconds(self, key: Key, images: int) -> float:
         useful = self.useful_batch(key)

@@ -171,9 +171,6 @@ class Dispatcher:
         self.scheduler.finished(batch, now, learn=result.error is None)
         # The worker has its next batch before anybody looks at this one.
         self._pump()
-        statistics = _waiting(batch.entries[0]).served.statistics
-        statistics.count_batch(batch.images, result.seconds, batch.switched)
-        self._observer.batch_finished(event, result.seconds, result.stats, result.error)
         for entry, output in zip(batch.entries, result.outputs, strict=True):
             waiting = _waiting(entry)
             if waiting.answer.done():
@@ -194,6 +191,13 @@ class Dispatcher:
                     batch.switched,
                 )
             )
+        # Those who waited go on first.
+        asyncio.get_running_loop().call_soon(self._count, batch, event, result)
+
+    def _count(self, batch: Batch, event: BatchEvent, result: BatchResult) -> None:
+        statistics = _waiting(batch.entries[0]).served.statistics
+        statistics.count_batch(batch.images, result.seconds, batch.switched)
+        self._observer.batch_finished(event, result.seconds, result.stats, result.error)
 
 
 def _waiting(entry: Entry) -> Waiting:

@@ -183,7 +183,7 @@ def parse_json(text: bytes | memoryview, limits: Limits) -> Any:
         if depth > limits.json_depth:
             raise TooLarge(f"JSON is nested {depth} deep, over the limit of {limits.json_depth}")
     try:
-        return json.loads(text, parse_constant=_no_constant)
+        return _STRICT.decode(text.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise InvalidRequest(f"the body is no valid JSON: {error}") from None
 
@@ -197,6 +197,9 @@ def json_depth(text: bytes) -> int:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
+
+
+_STRICT = json.JSONDecoder(parse_constant=_no_constant)
 
 
 def decode_picture(data: bytes | memoryview, limits: Limits) -> Image.Image:

@@ -84,7 +84,7 @@ class ModelSlot:
         """
         self._loading = True
         try:
-            served, runs = await asyncio.to_thread(
+            served, runs, switch_seconds = await asyncio.to_thread(
                 _open, self.spec, str(self._loaded + 1), most_batch
             )
         except Exception as error:
@@ -94,6 +94,7 @@ class ModelSlot:
             self._loading = False
         for run in runs:
             times.measured(run.key, run.images, run.seconds)
+        times.measured_switch(self.spec.name, switch_seconds)
         self._loaded += 1
         self._statistics = [*self._statistics, served.statistics][-MOST_VERSIONS:]
         self._reason, self._unloaded = "", False
@@ -105,6 +106,8 @@ class ModelSlot:
         self.served, self._unloaded, self._reason = None, True, "it was unloaded"
 
 
-def _open(spec: ModelSpec, version: str, most_batch: int) -> tuple[ServedModel, Sequence[WarmRun]]:
+def _open(
+    spec: ModelSpec, version: str, most_batch: int
+) -> tuple[ServedModel, Sequence[WarmRun], float]:
     served = ServedModel(spec, version)
-    return served, list(served.warm(most_batch))
+    return served, list(served.warm(most_batch)), served.warm_switch()

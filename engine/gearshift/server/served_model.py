@@ -93,6 +93,17 @@ class ServedModel:
                     break
                 images *= 2
 
+    def warm_switch(self) -> float:
+        """Seconds that a run of one image takes longer because another task ran before it: the
+        median over the tasks. After `warm`."""
+        height, width = self.card.image_height, self.card.image_width
+        image = np.random.default_rng(0).standard_normal((1, 3, height, width), np.float32)
+        extra = []
+        for task in TIMED_RUNS * list(self._tasks):
+            switched = self._seconds(image, task)
+            extra.append(switched - self._seconds(image, task))
+        return float(np.median(extra)) if len(self._tasks) > 1 else 0.0
+
     def _seconds(self, image: Floats, task: str) -> float:
         begun = time.perf_counter()
         self._session.run_normalised(image, task)
@@ -163,12 +174,10 @@ class ServedModel:
         outputs: list[Floats | Exception]
         stats, error = None, None
         try:
-            # A view of a larger output would keep all of it for as long as one client reads.
             together = images[0] if len(images) == 1 else np.concatenate(images)
             output = self._session.run_normalised(together, task)
             stats = self._session.stats
-            ends = np.cumsum([len(image) for image in images])[:-1]
-            outputs = list(np.split(output, ends))
+            outputs = _parts(output, [len(image) for image in images])
         except Exception as caught:
             error = caught
             outputs = [caught] if len(images) == 1 else [self._alone(task, one) for one in images]
@@ -179,6 +188,13 @@ class ServedModel:
             return self._session.run_normalised(image, task)
         except Exception as error:
             return error
+
+
+def _parts(output: Floats, lengths: Sequence[int]) -> list[Floats | Exception]:
+    if len(lengths) == 1:
+        return [output]
+    # A view of a larger output would keep all of it for as long as one client reads.
+    return [part.copy() for part in np.split(output, np.cumsum(lengths)[:-1])]
 
 
 def _check_shape(image: Floats, patch_size: int, settings: ServiceSettings) -> None:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gearshift.server.errors import InvalidRequest
 from gearshift.server.limits import Limits, inflate, parse_json, read_body
@@ -63,7 +64,7 @@ class Rest:
         """All of them."""
         models = ("/v2/models/{model}", "/v2/models/{model}/versions/{version}")
         # Routes are tried one after another: those asked for most come first.
-        made = [Route(f"{model}/infer", self.infer, methods=["POST"]) for model in models]
+        made = [Route(f"{model}/infer", _Asgi(self.infer), methods=["POST"]) for model in models]
         made += [
             Route("/v2", self.server_metadata, methods=["GET"]),
             Route("/v2/health/live", self.server_live, methods=["GET"]),
@@ -125,19 +126,20 @@ class Rest:
     async def shared_memory(self, request: Request) -> Response:
         raise InvalidRequest(NO_SHARED_MEMORY)
 
-    async def infer(self, request: Request) -> Response:
-        """One request; raises what `read_infer` and the service raise."""
+    async def infer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, as plain ASGI; raises what `read_infer` and the service raise."""
+        request = Request(scope, receive)
         asked = await self._read_infer(request)
         answer = await self._service.infer(asked.infer)
         compressor = _compressor(request)
         slow = not asked.binary and answer.output.size > NEAR_NUMBERS
-        content, said = await _run(
+        pieces, said = await _run(
             lambda: _written(write_answer(asked, answer), compressor),
             far=slow or compressor is not None,
         )
         if compressor is not None:
             said["content-encoding"] = compressor
-        return Response(content, headers=said)
+        await _send(send, pieces, said)
 
     async def _read_infer(self, request: Request) -> RestRequest:
         name, version = _name(request)
@@ -158,6 +160,17 @@ class Rest:
         if not isinstance(asked, dict):
             raise InvalidRequest("the body: give a JSON object, or nothing")
         return asked
+
+
+class _Asgi:
+    """Starlette takes a function for an endpoint that returns a response, an object for an
+    application that sends it itself."""
+
+    def __init__(self, application: ASGIApp) -> None:
+        self._application = application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._application(scope, receive, send)
 
 
 def _name(request: Request) -> tuple[str, str]:
@@ -186,10 +199,21 @@ def _compressor(request: Request) -> str | None:
 
 
 def _written(
-    answer: tuple[bytes, dict[str, str]], compressor: str | None
-) -> tuple[bytes, dict[str, str]]:
-    body, headers = answer
-    return (body if compressor is None else COMPRESSORS[compressor](body)), headers
+    answer: tuple[list[bytes | memoryview], dict[str, str]], compressor: str | None
+) -> tuple[list[bytes | memoryview], dict[str, str]]:
+    pieces, headers = answer
+    return (pieces if compressor is None else [COMPRESSORS[compressor](b"".join(pieces))]), headers
+
+
+async def _send(send: Send, pieces: list[bytes | memoryview], said: dict[str, str]) -> None:
+    """An answer whose pieces are never put together: a tensor goes out from where it is."""
+    length = sum(len(piece) for piece in pieces)
+    headers = [(name.encode(), value.encode()) for name, value in said.items()]
+    headers.append((b"content-length", str(length).encode()))
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    for piece in pieces:
+        last = piece is pieces[-1]
+        await send({"type": "http.response.body", "body": piece, "more_body": not last})
 
 
 async def _run(work: Callable[[], T], far: bool) -> T:

@@ -128,8 +128,10 @@ def _output_form(outputs: list[dict[str, Any]], parameters: dict[str, Any]) -> b
     return binary
 
 
-def write_answer(asked: RestRequest, answer: InferAnswer) -> tuple[bytes, dict[str, str]]:
-    """The body, and the headers that say what it is.
+def write_answer(
+    asked: RestRequest, answer: InferAnswer
+) -> tuple[list[bytes | memoryview], dict[str, str]]:
+    """The body in pieces, and the headers that say what it is.
 
     Raises:
         InvalidRequest: JSON was asked for, and cannot say what the output holds.
@@ -148,7 +150,7 @@ def write_answer(asked: RestRequest, answer: InferAnswer) -> tuple[bytes, dict[s
         output["parameters"] = {"binary_data_size": len(data)}
         text = json.dumps(said).encode()
         headers = {"content-type": "application/octet-stream", HEADER_LENGTH: str(len(text))}
-        return text + data, headers
+        return [text, data], headers
     # The output comes last, so that its numbers can be put in before the closing brackets.
     text = json.dumps(said).encode()
     try:
@@ -157,8 +159,8 @@ def write_answer(asked: RestRequest, answer: InferAnswer) -> tuple[bytes, dict[s
         raise InvalidRequest(
             f"{tensors.OUTPUT} holds NaN or infinity, which JSON has not: ask for binary_data"
         ) from None
-    body = text.removesuffix(b"}]}") + b', "data": [' + numbers + b"]}]}"
-    return body, {"content-type": "application/json"}
+    pieces = [text.removesuffix(b"}]}") + b', "data": [', numbers, b"]}]}"]
+    return pieces, {"content-type": "application/json"}
 
 
 def _object(value: Any, what: str) -> dict[str, Any]:
