@@ -31,6 +31,7 @@ class GrpcClient:
         self._address = f"{host}:{port}"
         self._tls = tls
         self._channel = self._open(grpc.aio)
+        self._blocking: list[grpc.Channel] = []
         self._metadata = [("authorization", f"Bearer {api_key}")] if api_key else []
 
     def _open(self, kind: Any) -> Any:
@@ -71,12 +72,12 @@ class GrpcClient:
 
         return send
 
-    def prepare_blocking(
-        self, model: str, payloads: dict[str, Payload]
-    ) -> Callable[[str], Reply]:
+    def prepare_blocking(self, model: str, payloads: dict[str, Payload]) -> Callable[[str], Reply]:
         """The same for one request at a time, without what an event loop costs the client."""
         encoded = _encoded(model, payloads)
-        call = self._open(grpc).unary_unary(f"{SERVICE}/ModelInfer")
+        channel = self._open(grpc)
+        self._blocking.append(channel)
+        call = channel.unary_unary(f"{SERVICE}/ModelInfer")
 
         def send(task: str) -> Reply:
             try:
@@ -99,8 +100,10 @@ class GrpcClient:
         return answer
 
     async def close(self) -> None:
-        """End the connection."""
+        """End the connections."""
         await self._channel.close()
+        while self._blocking:
+            self._blocking.pop().close()
 
 
 def _encoded(model: str, payloads: dict[str, Payload]) -> dict[str, bytes]:

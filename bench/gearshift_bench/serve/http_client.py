@@ -49,14 +49,14 @@ class Exchange:
     def complete(self) -> bool:
         return self._left == 0
 
-    def feed(self, data: memoryview) -> None:
+    def feed(self, data: bytes | memoryview) -> None:
         """Raises ValueError for what is no such answer."""
         if self._left is None:
             before = len(self._received)
             self._received += data[:MOST_HEADER_BYTES]
             end = self._received.find(b"\r\n\r\n")
             if end < 0:
-                if len(self._received) >= MOST_HEADER_BYTES:
+                if len(self._received) > MOST_HEADER_BYTES:
                     raise ValueError("headers too long")
                 return
             self._read_head(bytes(self._received[:end]))
@@ -140,7 +140,7 @@ class HttpClient:
         self._tls = ssl.create_default_context() if tls else None
         self._key = f"authorization: Bearer {api_key}\r\n" if api_key else ""
         self._idle: list[Connection] = []
-        self._requests: dict[tuple[str, str], bytes] = {}
+        self._blocking: list[socket.socket] = []
 
     async def models(self) -> list[str]:
         """Names of the models that are ready.
@@ -179,9 +179,7 @@ class HttpClient:
 
         return send
 
-    def prepare_blocking(
-        self, model: str, payloads: dict[str, Payload]
-    ) -> Callable[[str], Reply]:
+    def prepare_blocking(self, model: str, payloads: dict[str, Payload]) -> Callable[[str], Reply]:
         """The same for one request at a time, without what an event loop costs the client; the
         function raises OSError."""
         path = f"/v2/models/{quote(model, safe='')}/infer"
@@ -190,6 +188,7 @@ class HttpClient:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._tls is not None:
             connection = self._tls.wrap_socket(connection, server_hostname=self._host)
+        self._blocking.append(connection)
         buffer = memoryview(bytearray(READ_BYTES))
 
         def send(task: str) -> Reply:
@@ -242,9 +241,11 @@ class HttpClient:
         return None
 
     async def close(self) -> None:
-        """End every idle connection."""
+        """End every connection that nobody waits for."""
         while self._idle:
             self._idle.pop().close()
+        while self._blocking:
+            self._blocking.pop().close()
         # The loop closes their sockets in its next round.
         await asyncio.sleep(0)
 

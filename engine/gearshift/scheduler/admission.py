@@ -1,9 +1,10 @@
 """Who may wait, and who is refused at once.
 
-Bursts are welcome up to the bounds of the settings. But where requests go on coming faster than
-they can be done, a queue only makes everybody wait for nothing. That is told by three signs
-together: a request would be answered late (`LATE`), requests have waited for a while without a
-break (`STANDING`), and lately more work has come than can be done, even in the cheapest batches.
+Bursts are welcome up to the bounds of the settings, and so are many clients each of which waits for
+its answer before it asks again. But where requests go on coming faster than they can be done, a
+queue only makes everybody wait for nothing. That is told by two signs together: a request would be
+answered late (`LATE`), and what waits has grown beyond the usual (`GROWTH`). What comes when the
+waiting begins is no growth (`SETTLING`): it is a burst, or clients that start together.
 
 In such an overload a request is taken only if it is expected to be answered within `overload_wait`
 times of what it takes on idle hardware, and is refused at once otherwise. One may always wait, so
@@ -13,21 +14,27 @@ work included, than can be done.
 
 from __future__ import annotations
 
+from math import exp
+
 from gearshift.errors import GearshiftError
 from gearshift.scheduler.entry import Entry
 from gearshift.scheduler.rates import Rate
 from gearshift.scheduler.state import State
 
-LATE = 5.0
-"""Times of what a request takes on idle hardware."""
-STANDING = 2.0
-SHORT_MEMORY = 6.0
-LONG_MEMORY = 20.0
-"""The same, of the requests that come: for how long some have waited, and over how long the work
-that is asked for is averaged, to see an overload begin and end."""
-BEGIN_LOAD = 1.2
-END_LOAD = 1.0
-"""Of the work that can be done."""
+# In times of what requests of late take on idle hardware:
+LATE = 4.0
+SETTLING = 2.0
+USUAL_MEMORY = 10.0
+"""After which what waits has become the usual."""
+END_MEMORY = 20.0
+"""Over which the work that is asked for is averaged, to see an overload end."""
+
+LEAST_SETTLING_SECONDS = 0.02
+"""Clients that start together need some time for that, however fast their requests are done."""
+GROWTH = 2.5
+"""Of the requests that are best run together: where those go, as many may come."""
+OVERLOAD = 2.0
+"""Of the work that can be done: what is taken for asked for when an overload begins."""
 NEWEST = 0.1
 """Weight of the newest request in the mean of what they take."""
 LEAST_RETRY_SECONDS = 1e-3
@@ -47,12 +54,14 @@ class Admission:
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._offered = Rate(LONG_MEMORY)
-        self._offered_lately = Rate(SHORT_MEMORY)
+        self._offered = Rate(END_MEMORY)
         self._mean = 0.0
         """Seconds that a request of late takes on idle hardware."""
-        self._standing_since = 0.0
-        """When a request last found that none was waiting."""
+        self._settled = 0.0
+        """Some time after a request last found that none was waiting."""
+        self._usual = 0.0
+        """Requests that wait, on the average of late, or now if that is less."""
+        self._updated = 0.0
         self.overloaded = False
         """More comes than can be done."""
 
@@ -67,10 +76,13 @@ class Admission:
         self._count(entry, alone, now)
         if state.queued == 0:
             # Whatever the bounds say, one may wait: else a large request would never be served.
-            self._standing_since = now
+            self._settled = now + max(SETTLING * self._mean, LEAST_SETTLING_SECONDS)
+            self._usual = 0.0
             return state.running_seconds(now) + alone
         answered = state.running_seconds(now) + state.backlog_seconds(entry)
+        growth = self._growth(now)
         if state.queued >= settings.most_queued:
+            self.overloaded |= self._offered.per_second(now) >= 1.0
             self._refuse(f"{state.queued} requests are waiting, and no more may", now)
         if state.queued_bytes + entry.nbytes > settings.most_queued_bytes:
             size = f"{state.queued_bytes / 1e6:,.0f} MB of images"
@@ -81,8 +93,11 @@ class Admission:
                 f"model {entry.key.model}, and no more may",
                 now,
             )
-        if answered > LATE * alone and now - self._standing_since > STANDING * self._mean:
-            self._begin_overload(now)
+        many = GROWTH * state.useful_batch(entry.key)
+        if not self.overloaded and answered > LATE * alone and growth > many:
+            self.overloaded = True
+            # The average has not seen it yet.
+            self._offered.set_per_second(max(OVERLOAD, self._offered.per_second(now)), now)
         if self.overloaded and answered > settings.overload_wait * alone:
             self._refuse("more requests arrive than can be served", now)
         return answered
@@ -91,21 +106,22 @@ class Admission:
         if not alone:
             return  # Nothing like it has run: nobody knows what work it is.
         self._mean += (alone - self._mean) * (NEWEST if self._mean else 1.0)
-        self._offered.memory = LONG_MEMORY * self._mean
-        self._offered_lately.memory = SHORT_MEMORY * self._mean
+        self._offered.memory = END_MEMORY * self._mean
         useful = self._state.useful_batch(entry.key)
         work = self._state.times.seconds(entry.key, useful) * entry.images / useful
         self._offered.add(work, now)
-        self._offered_lately.add(work, now)
-        if self._offered.per_second(now) < END_LOAD:
+        if self._offered.per_second(now) < 1.0:
             self.overloaded = False
 
-    def _begin_overload(self, now: float) -> None:
-        lately = self._offered_lately.per_second(now)
-        if lately >= BEGIN_LOAD and not self.overloaded:
-            self.overloaded = True
-            # The longer average has not seen it yet.
-            self._offered.set_per_second(max(lately, self._offered.per_second(now)), now)
+    def _growth(self, now: float) -> float:
+        """Requests that wait beyond the usual."""
+        passed, self._updated = now - self._updated, now
+        waiting = self._state.queued
+        if now < self._settled or waiting < self._usual:
+            self._usual = waiting
+        elif self._mean:
+            self._usual += (waiting - self._usual) * (1 - exp(-passed / USUAL_MEMORY / self._mean))
+        return waiting - self._usual
 
     def _refuse(self, reason: str, now: float) -> None:
         seconds = self._state.running_seconds(now) + self._state.backlog_seconds()

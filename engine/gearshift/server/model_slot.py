@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from gearshift.scheduler import ServiceTimes
 from gearshift.server.errors import NotFound, Unavailable
 from gearshift.server.requests import ModelInfo, ModelSpec, ModelState
-from gearshift.server.served_model import ServedModel, WarmRun
+from gearshift.server.served_model import SLOW_SECONDS, ServedModel, WarmRun
 from gearshift.server.statistics import Statistics, VersionStatistics
 
 MOST_VERSIONS = 8
@@ -110,4 +110,6 @@ def _open(
     spec: ModelSpec, version: str, most_batch: int
 ) -> tuple[ServedModel, Sequence[WarmRun], float]:
     served = ServedModel(spec, version)
-    return served, list(served.warm(most_batch)), served.warm_switch()
+    runs = list(served.warm(most_batch))
+    slow = max(run.seconds for run in runs) >= SLOW_SECONDS
+    return served, runs, 0.0 if slow else served.warm_switch()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -74,6 +75,9 @@ async def _live(
         await _first(starting, ending)
         if starting.done():
             starting.result()
+            # What lives as long as the server is not looked through again and again.
+            gc.collect()
+            gc.freeze()
             log.write("ready", models=", ".join(model.name for model in service.models()))
             await ending.wait()
         begun = time.monotonic()

@@ -97,11 +97,11 @@ def test_overhead_is_the_time_beside_the_session(simulate, extra: float) -> None
     async def main() -> None:
         loop = asyncio.get_running_loop()
 
-        async def send(task: str) -> Reply:
-            await asyncio.sleep(0.006 + extra)
+        def send(task: str) -> Reply:
+            loop.jump(0.006 + extra)
             return Reply("answered", compute=0.006)
 
-        record = await plans.overhead(driver(send), lambda task: loop.jump(0.006), 2.0)
+        record = await plans.overhead(cycle("a"), lambda task: loop.jump(0.006), send, 2.0)
         assert record["overhead"] == pytest.approx(extra)
         assert record["low"] == pytest.approx(extra)
         assert record["beside_compute"]["median"] == pytest.approx(extra)
@@ -112,11 +112,8 @@ def test_overhead_is_the_time_beside_the_session(simulate, extra: float) -> None
 
 def test_overhead_of_a_refusing_server_is_no_figure(simulate) -> None:
     async def main() -> None:
-        async def refuse(task: str) -> Reply:
-            return Reply("refused")
-
         with pytest.raises(OSError, match="refused"):
-            await plans.overhead(driver(refuse), lambda task: None, 1.0)
+            await plans.overhead(cycle("a"), lambda task: None, lambda task: Reply("refused"), 1.0)
 
     simulate(main())
 

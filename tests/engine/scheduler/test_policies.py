@@ -40,8 +40,7 @@ def teach(scheduler: Scheduler, batch: float, image: float, switch: float = 0.0)
     for key in (A, B, C):
         for images in (1, 2, 4, 8):
             scheduler.times.measured(key, images, batch + image * images)
-    for _ in range(100):
-        scheduler.times.observe(A, 1, batch + image + switch, switched=True)
+    scheduler.times.measured_switch("m", switch)
 
 
 def test_the_order_of_arrival_decides_and_likes_go_along() -> None:

@@ -63,24 +63,36 @@ def test_a_measurement_replaces_what_was_known() -> None:
     assert times.seconds(KEY, 1) == 7.0
 
 
-def test_the_cost_of_a_switch_is_told_from_noise() -> None:
-    random = np.random.default_rng(3)
+def test_a_switch_is_measured_by_itself_and_teaches_nothing_of_batches() -> None:
     times = learnt({1: 1.0})
-    for _ in range(300):
-        switched = bool(random.integers(2))
-        times.observe(KEY, 1, 1.0 + 0.5 * switched + random.normal(0, 0.02), switched)
-    assert times.switch(KEY) == pytest.approx(0.5, abs=0.1)
-    assert times.seconds(KEY, 1) == pytest.approx(1.0, abs=0.1)
-    assert times.switch(KEY._replace(task="edges")) == times.switch(KEY)
-    assert times.switch(KEY._replace(model="n")) == 0.0
-
-
-def test_where_every_batch_is_a_switch_its_cost_is_still_known() -> None:
-    times = learnt({1: 1.0})
+    times.measured_switch("m", 0.5)
     for _ in range(200):
         times.observe(KEY, 1, 1.5, switched=True)
-    assert times.switch(KEY) == pytest.approx(0.5, rel=0.01)
-    assert times.seconds(KEY, 1) == 1.0
+    assert times.seconds(KEY, 1) == pytest.approx(1.0)
+    assert times.switch(KEY) == times.switch(KEY._replace(task="edges")) == 0.5
+    assert times.switch(KEY._replace(model="n")) == 0.0
+    # Less than nothing is noise.
+    times.measured_switch("m", -0.1)
+    assert times.switch(KEY) == 0.0
+
+
+def test_what_slows_one_batch_slows_all_of_the_model() -> None:
+    random = np.random.default_rng(3)
+    times = learnt({1: 1.0, 2: 2.0, 8: 8.0})
+    other = KEY._replace(task="edges")
+    times.measured(other, 1, 3.0)
+    apart = KEY._replace(model="n")
+    times.measured(apart, 1, 5.0)
+    for _ in range(100):
+        times.observe(KEY, 1, 2.0 + random.normal(0, 0.1))
+    assert times.seconds(KEY, 1) == pytest.approx(2.0, rel=0.1)
+    assert times.seconds(KEY, 8) == pytest.approx(16.0, rel=0.2)
+    assert times.seconds(other, 1) == pytest.approx(6.0, rel=0.2)
+    assert times.seconds(apart, 1) == 5.0
+    # That says nothing of what they take without it, nor that larger ones were cheap.
+    assert times.unloaded(KEY, 1) == pytest.approx(1.0, rel=0.25)
+    assert times.unloaded(KEY, 8) == 8.0
+    assert times.useful_batch(KEY, 8, 0.25) == 1
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def write_answer(
         model_name=request.model_name,
         model_version=answer.version,
         id=request.id,
-        raw_output_contents=[bytes(tensors.to_bytes(answer.output))],
+        raw_output_contents=[tensors.to_bytes(answer.output)],
     )
     said.outputs.add(name=tensors.OUTPUT, datatype="FP32", shape=answer.output.shape)
     for name, value in answer_parameters(answer).items():

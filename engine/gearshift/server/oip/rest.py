@@ -199,14 +199,14 @@ def _compressor(request: Request) -> str | None:
 
 
 def _written(
-    answer: tuple[list[bytes | memoryview], dict[str, str]], compressor: str | None
-) -> tuple[list[bytes | memoryview], dict[str, str]]:
+    answer: tuple[list[bytes], dict[str, str]], compressor: str | None
+) -> tuple[list[bytes], dict[str, str]]:
     pieces, headers = answer
     return (pieces if compressor is None else [COMPRESSORS[compressor](b"".join(pieces))]), headers
 
 
-async def _send(send: Send, pieces: list[bytes | memoryview], said: dict[str, str]) -> None:
-    """An answer whose pieces are never put together: a tensor goes out from where it is."""
+async def _send(send: Send, pieces: list[bytes], said: dict[str, str]) -> None:
+    """An answer whose pieces are never put together: tensors are large."""
     length = sum(len(piece) for piece in pieces)
     headers = [(name.encode(), value.encode()) for name, value in said.items()]
     headers.append((b"content-length", str(length).encode()))

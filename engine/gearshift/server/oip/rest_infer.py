@@ -128,9 +128,7 @@ def _output_form(outputs: list[dict[str, Any]], parameters: dict[str, Any]) -> b
     return binary
 
 
-def write_answer(
-    asked: RestRequest, answer: InferAnswer
-) -> tuple[list[bytes | memoryview], dict[str, str]]:
+def write_answer(asked: RestRequest, answer: InferAnswer) -> tuple[list[bytes], dict[str, str]]:
     """The body in pieces, and the headers that say what it is.
 
     Raises:
@@ -159,8 +157,9 @@ def write_answer(
         raise InvalidRequest(
             f"{tensors.OUTPUT} holds NaN or infinity, which JSON has not: ask for binary_data"
         ) from None
-    pieces = [text.removesuffix(b"}]}") + b', "data": [', numbers, b"]}]}"]
-    return pieces, {"content-type": "application/json"}
+    return [text.removesuffix(b"}]}") + b', "data": [', numbers, b"]}]}"], {
+        "content-type": "application/json"
+    }
 
 
 def _object(value: Any, what: str) -> dict[str, Any]:

@@ -120,9 +120,9 @@ def normalised(tensor: NDArray[np.generic], card: Card) -> NDArray[np.float32]:
     return tensor.astype(np.float32)
 
 
-def to_bytes(output: NDArray[np.float32]) -> memoryview:
-    """FP32 in row-major order, least significant byte first; the output's own memory, if it can."""
-    return memoryview(np.ascontiguousarray(output, "<f4").reshape(-1)).cast("B")
+def to_bytes(output: NDArray[np.float32]) -> bytes:
+    """FP32 in row-major order, least significant byte first."""
+    return output.astype("<f4", copy=False).tobytes()
 
 
 def shown(value: object) -> str:

@@ -64,6 +64,25 @@ def test_a_slow_model_is_warmed_with_one_image_a_task(
     assert runs == [(task, 1) for task in tasks]
 
 
+def test_a_switch_is_measured_against_the_same_task_again(
+    artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(served_model, "WARM_SECONDS", 2.0)
+    served = ServedModel(ModelSpec("random", artifact), "1")
+    last = ""
+
+    def seconds(image: np.ndarray, task: str) -> float:
+        nonlocal last
+        assert image.shape == (1, 3, 24, 40)
+        switched, last = task != last, task
+        return 1.0 + 0.25 * switched
+
+    monkeypatch.setattr(served, "_seconds", seconds)
+    assert served.warm_switch() == 0.25
+    monkeypatch.setattr(served_model, "WARM_SECONDS", 0.0)
+    assert served.warm_switch() == 0.0
+
+
 def test_a_started_service_has_run_every_task(
     artifact: Path, serve: Fixture, run: Fixture, runs: list[tuple[str, int]], ask: Fixture
 ) -> None:

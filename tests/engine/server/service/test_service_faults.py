@@ -156,9 +156,9 @@ def test_what_an_observer_sees(serve: Fixture, gate: Any, ask: Fixture, run: Fix
         ("rejected", "d"),
         ("cancelled", "c"),
         ("started", "depth", ("b",), False),
-        ("finished", ("a",), "depth", None),
         ("success", "a"),
-        ("finished", ("b",), "depth", None),
+        ("finished", ("a",), "depth", None),
         ("success", "b"),
+        ("finished", ("b",), "depth", None),
         ("random", None, "UNAVAILABLE"),
     ]
