@@ -71,16 +71,28 @@ class Admission:
         Raises:
             QueueFull: it may not wait.
         """
-        state, settings = self._state, self._state.settings
+        state = self._state
         alone = state.times.unloaded(entry.key, entry.images) + state.times.switch(entry.key)
         self._count(entry, alone, now)
+        answered = state.running_seconds(now) + state.backlog_seconds(entry)
         if state.queued == 0:
             # Whatever the bounds say, one may wait: else a large request would never be served.
             self._settled = now + max(SETTLING * self._mean, LEAST_SETTLING_SECONDS)
             self._usual = 0.0
-            return state.running_seconds(now) + alone
-        answered = state.running_seconds(now) + state.backlog_seconds(entry)
+            return answered
         growth = self._growth(now)
+        self._check_bounds(entry, now)
+        many = GROWTH * state.useful_batch(entry.key)
+        if not self.overloaded and answered > LATE * alone and growth > many:
+            self.overloaded = True
+            # The average has not seen it yet.
+            self._offered.set_per_second(max(OVERLOAD, self._offered.per_second(now)), now)
+        if self.overloaded and answered > state.settings.overload_wait * alone:
+            self._refuse("more requests arrive than can be served", now)
+        return answered
+
+    def _check_bounds(self, entry: Entry, now: float) -> None:
+        state, settings = self._state, self._state.settings
         if state.queued >= settings.most_queued:
             self.overloaded |= self._offered.per_second(now) >= 1.0
             self._refuse(f"{state.queued} requests are waiting, and no more may", now)
@@ -93,14 +105,6 @@ class Admission:
                 f"model {entry.key.model}, and no more may",
                 now,
             )
-        many = GROWTH * state.useful_batch(entry.key)
-        if not self.overloaded and answered > LATE * alone and growth > many:
-            self.overloaded = True
-            # The average has not seen it yet.
-            self._offered.set_per_second(max(OVERLOAD, self._offered.per_second(now)), now)
-        if self.overloaded and answered > settings.overload_wait * alone:
-            self._refuse("more requests arrive than can be served", now)
-        return answered
 
     def _count(self, entry: Entry, alone: float, now: float) -> None:
         if not alone:

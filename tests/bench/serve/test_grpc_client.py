@@ -18,7 +18,7 @@ from gearshift_bench.serve.payload import make_payloads
 Infer = Callable[[Any, Any], Any]
 
 
-def ask(infer: Infer) -> Reply:
+def ask(infer: Infer, blocking: bool = False) -> Reply:
     """The reply to one request of task `near` to a server that answers it so."""
 
     async def main() -> Reply:
@@ -39,7 +39,11 @@ def ask(infer: Infer) -> Reply:
         await server.start()
         client = GrpcClient("127.0.0.1", port, api_key="secret-of-the-test")
         try:
-            return await client.prepare("toy", make_payloads(["near"], 8, 24))("near")
+            payloads = make_payloads(["near"], 8, 24)
+            if blocking:
+                send = client.prepare_blocking("toy", payloads)
+                return await asyncio.to_thread(send, "near")
+            return await client.prepare("toy", payloads)("near")
         finally:
             await client.close()
             await server.stop(None)
@@ -56,11 +60,12 @@ def good(request: Any) -> Any:
     return answer
 
 
-def test_an_answer_tells_its_times_and_batch() -> None:
+@pytest.mark.parametrize("blocking", [False, True])
+def test_an_answer_tells_its_times_and_batch(blocking: bool) -> None:
     async def infer(request: Any, context: Any) -> Any:
         return good(request)
 
-    assert ask(infer) == Reply("answered", "", 0.0005, 0.007, 2)
+    assert ask(infer, blocking) == Reply("answered", "", 0.0005, 0.007, 2)
 
 
 def test_the_request_is_what_the_protocol_says() -> None:
@@ -80,6 +85,7 @@ def test_the_request_is_what_the_protocol_says() -> None:
     assert metadata["authorization"] == "Bearer secret-of-the-test"
 
 
+@pytest.mark.parametrize("blocking", [False, True])
 @pytest.mark.parametrize(
     ("code", "ending"),
     [
@@ -88,11 +94,11 @@ def test_the_request_is_what_the_protocol_says() -> None:
         (grpc.StatusCode.INTERNAL, "failed"),
     ],
 )
-def test_every_ending_is_told_apart(code: grpc.StatusCode, ending: str) -> None:
+def test_every_ending_is_told_apart(code: grpc.StatusCode, ending: str, blocking: bool) -> None:
     async def infer(request: Any, context: Any) -> Any:
         await context.abort(code, "because")
 
-    reply = ask(infer)
+    reply = ask(infer, blocking)
     assert reply.ending == ending
     assert reply.detail == ("" if ending == "refused" else f"{code.name}: because")
 

@@ -11,31 +11,44 @@ from gearshift_bench.serve.drive import run
 from gearshift_bench.serve.http_client import MOST_HEADER_BYTES, Exchange, HttpClient
 from gearshift_bench.serve.payload import make_payloads
 
+BOTH_WAYS = pytest.mark.parametrize("blocking", [False, True], ids=["asyncio", "blocking"])
 
-def send_all(tiny, answer, number: int = 1):
-    """Replies to so many requests at once."""
+
+def send_all(tiny, answer, blocking: bool):
+    """Replies, or errors, to two requests at once, or one after the other."""
 
     async def main():
         async with tiny.server(answer) as port:
             client = HttpClient("127.0.0.1", port)
-            send = client.prepare("toy", make_payloads(["near"], 8, 24))
+            payloads = make_payloads(["near"], 8, 24)
             try:
-                return await asyncio.gather(
-                    *[send("near") for _ in range(number)], return_exceptions=True
-                )
+                if blocking:
+                    send = client.prepare_blocking("toy", payloads)
+                    return [await asyncio.to_thread(reply_or_error, send) for _ in range(2)]
+                asking = [client.prepare("toy", payloads)("near") for _ in range(2)]
+                return await asyncio.gather(*asking, return_exceptions=True)
             finally:
                 await client.close()
 
     return run(main())
 
 
-def test_an_answer_tells_its_times_and_batch(tiny) -> None:
-    (reply,) = send_all(tiny, tiny.answer_well)
-    assert reply.ending == "answered"
-    assert (reply.queue, reply.compute, reply.batch) == (0.0015, 0.0025, 3)
+def reply_or_error(send):
+    try:
+        return send("near")
+    except OSError as error:
+        return error
 
 
-def test_the_request_is_what_the_protocol_says(tiny) -> None:
+@BOTH_WAYS
+def test_an_answer_tells_its_times_and_batch(tiny, blocking: bool) -> None:
+    for reply in send_all(tiny, tiny.answer_well, blocking):
+        assert reply.ending == "answered"
+        assert (reply.queue, reply.compute, reply.batch) == (0.0015, 0.0025, 3)
+
+
+@BOTH_WAYS
+def test_the_request_is_what_the_protocol_says(tiny, blocking: bool) -> None:
     seen: list[bytes] = []
 
     async def answer(method: str, path: str, body: bytes) -> bytes:
@@ -43,13 +56,14 @@ def test_the_request_is_what_the_protocol_says(tiny) -> None:
         assert (method, path) == ("POST", "/v2/models/toy/infer")
         return tiny.inference("near")
 
-    send_all(tiny, answer)
+    send_all(tiny, answer, blocking)
     tensor = np.frombuffer(seen[0][-4 * 3 * 8 * 24 :], "<f4")
     assert np.isfinite(tensor).all()
     assert b'"shape": [1, 3, 8, 24]' in seen[0]
     assert b'"task": "near"' in seen[0]
 
 
+@BOTH_WAYS
 @pytest.mark.parametrize(
     ("answer", "ending", "detail"),
     [
@@ -61,15 +75,16 @@ def test_the_request_is_what_the_protocol_says(tiny) -> None:
         (lambda tiny: tiny.inference("near", 0), "failed", "other length"),
     ],
 )
-def test_every_ending_is_told_apart(tiny, answer, ending: str, detail: str) -> None:
+def test_every_ending_is_told_apart(tiny, blocking: bool, answer, ending: str, detail: str) -> None:
     async def reply(method: str, path: str, body: bytes) -> bytes:
         return answer(tiny)
 
-    (told,) = send_all(tiny, reply)
-    assert told.ending == ending
-    assert detail in told.detail
+    for told in send_all(tiny, reply, blocking):
+        assert told.ending == ending
+        assert detail in told.detail
 
 
+@BOTH_WAYS
 @pytest.mark.parametrize(
     "answer",
     [
@@ -79,12 +94,12 @@ def test_every_ending_is_told_apart(tiny, answer, ending: str, detail: str) -> N
         b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n",
     ],
 )
-def test_what_is_no_answer_is_a_lost_connection(tiny, answer: bytes) -> None:
+def test_what_is_no_answer_is_a_lost_connection(tiny, blocking: bool, answer: bytes) -> None:
     async def reply(method: str, path: str, body: bytes) -> bytes:
         return answer
 
-    (told,) = send_all(tiny, reply)
-    assert isinstance(told, OSError)
+    for told in send_all(tiny, reply, blocking):
+        assert isinstance(told, OSError)
 
 
 def test_connections_are_used_again_and_opened_when_all_are_busy(tiny) -> None:
