@@ -186,7 +186,8 @@ class Session:
 
     def _run(self, image: NDArray[np.float32], task: int) -> NDArray[np.float32]:
         # torch wants writable memory even where it only reads, and all backends want C order.
-        image = np.require(image, requirements=["C", "W"])
+        if not image.flags.carray:
+            image = np.require(image, requirements=["C", "W"])
         batch, _, height, width = image.shape
         with self._lock:
             key = task, batch, height, width

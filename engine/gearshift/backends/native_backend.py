@@ -110,6 +110,12 @@ class NativeProgram:
         self._plan = plan
         self._seconds = 0.0
         self._hits = self._misses = self._moves = 0
+        # Summed here, since stats are asked for after every run.
+        self._dense_bytes = sum(block.nbytes for block in plan.blocks.values())
+        self._expert_bytes = {
+            name: [block.nbytes for block in mixture.experts]
+            for name, mixture in plan.mixtures.items()
+        }
         for mixture in plan.mixtures.values():
             for expert, block in enumerate(mixture.experts):
                 # Under a budget every run says anew where the chosen experts are.
@@ -149,9 +155,9 @@ class NativeProgram:
                 nodes[node] = nodes.get(node, 0.0) + seconds
         tokens = {name: mixture.tokens for name, mixture in plan.mixtures.items()}
         read = [
-            block.nbytes
-            for name, mixture in plan.mixtures.items()
-            for block, count in zip(mixture.experts, tokens[name], strict=True)
+            nbytes
+            for name, counts in tokens.items()
+            for nbytes, count in zip(self._expert_bytes[name], counts, strict=True)
             if count
         ]
         streaming = backend.streaming
@@ -161,7 +167,7 @@ class NativeProgram:
             self._seconds,
             nodes,
             tokens,
-            weight_bytes=sum(block.nbytes for block in plan.blocks.values()) + sum(read),
+            weight_bytes=self._dense_bytes + sum(read),
             moved_bytes=self._moves * streaming[0].expert_bytes if streaming else 0,
             expert_hits=self._hits if streaming else len(read),
             expert_misses=self._misses,

@@ -180,8 +180,11 @@ class ServedModel:
             together = images[0] if len(images) == 1 else np.concatenate(images)
             output = self._session.run_normalised(together, task)
             stats = self._session.stats
-            ends = np.cumsum([len(image) for image in images])[:-1]
-            outputs = list(np.split(output, ends))
+            if len(images) == 1:
+                outputs = [output]
+            else:
+                ends = np.cumsum([len(image) for image in images])[:-1]
+                outputs = list(np.split(output, ends))
         except Exception as caught:
             error = caught
             outputs = [caught] if len(images) == 1 else [self._alone(task, one) for one in images]
