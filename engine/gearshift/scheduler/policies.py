@@ -28,7 +28,8 @@ class DuePolicy:
     as nobody becomes late by that and switching has not yet been paid off.
 
     - A request of level n is due `n * patience_seconds` after its arrival, or when it has to begin
-      to meet its deadline, whichever is first.
+      to meet its deadline, whichever is first. In overload it is due sooner: the default level when
+      it was expected to be answered as it was taken in, the others in proportion.
     - A batch is the first entries of a key, as many as make images cheaper (`useful_batch`).
     - Staying: while the work since the last switch is so little that switching now would take more
       than `switch_share` of the time, the same task goes on if it has requests and if the earliest

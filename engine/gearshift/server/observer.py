@@ -63,7 +63,8 @@ class Observer(Protocol):
     def batch_finished(
         self, batch: BatchEvent, seconds: float, stats: Stats | None, error: Exception | None
     ) -> None:
-        """It took `seconds`. Without an error there are the session's stats of the run."""
+        """It took `seconds`; told after its requests have ended. Without an error there are the
+        session's stats of the run."""
         ...
 
     def request_finished(
