@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gearshift.errors import BackendError
+from gearshift_bench.serve.drive import PATIENCE
 from gearshift_bench.serve.outcome import Reply
 from gearshift_bench.serve.payload import Payload, answered
 
@@ -20,8 +21,6 @@ except ImportError as error:
 SERVICE = "/inference.GRPCInferenceService"
 MOST_BYTES = 256_000_000
 """Of an answer."""
-PATIENCE = 30.0
-"""Seconds after which an answer that nothing else waits beside counts as lost."""
 
 
 class GrpcClient:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, cast
 from urllib.parse import quote
 
+from gearshift_bench.serve.drive import PATIENCE
 from gearshift_bench.serve.outcome import Reply
 from gearshift_bench.serve.payload import Payload, read_answer
 
@@ -24,8 +25,6 @@ MOST_BODY_BYTES = 16_000_000
 KEPT_BYTES = 8_192
 """Of one that is: more than its header."""
 READ_BYTES = 2**20
-PATIENCE = 30.0
-"""Seconds after which an answer that nothing else waits beside counts as lost."""
 
 _HEADER_LENGTH = b"inference-header-content-length"
 
@@ -171,8 +170,7 @@ class HttpClient:
 
     def prepare(self, model: str, payloads: dict[str, Payload]) -> Callable[[str], Any]:
         """Encode the request of each task; the function that sends one and waits for its end."""
-        path = f"/v2/models/{quote(model, safe='')}/infer"
-        encoded = {task: self._encode(path, payload) for task, payload in payloads.items()}
+        encoded = self._encoded(model, payloads)
 
         async def send(task: str) -> Reply:
             return _read(await self._exchange(encoded[task], KEPT_BYTES))
@@ -182,8 +180,7 @@ class HttpClient:
     def prepare_blocking(self, model: str, payloads: dict[str, Payload]) -> Callable[[str], Reply]:
         """The same for one request at a time, without what an event loop costs the client; the
         function raises OSError."""
-        path = f"/v2/models/{quote(model, safe='')}/infer"
-        encoded = {task: self._encode(path, payload) for task, payload in payloads.items()}
+        encoded = self._encoded(model, payloads)
         connection = socket.create_connection((self._host, self._port), timeout=PATIENCE)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._tls is not None:
@@ -205,6 +202,10 @@ class HttpClient:
             return _read(answer)
 
         return send
+
+    def _encoded(self, model: str, payloads: dict[str, Payload]) -> dict[str, bytes]:
+        path = f"/v2/models/{quote(model, safe='')}/infer"
+        return {task: self._encode(path, payload) for task, payload in payloads.items()}
 
     def _encode(self, path: str, payload: Payload) -> bytes:
         header = json.dumps(payload.header()).encode()
