@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 from gearshift.errors import BackendError
 from gearshift_bench.serve.drive import PATIENCE
-from gearshift_bench.serve.outcome import Reply
+from gearshift_bench.serve.outcome import Reply, TimedReply
 from gearshift_bench.serve.payload import Payload, answered
 
 try:
@@ -71,18 +72,23 @@ class GrpcClient:
 
         return send
 
-    def prepare_blocking(self, model: str, payloads: dict[str, Payload]) -> Callable[[str], Reply]:
+    def prepare_blocking(
+        self, model: str, payloads: dict[str, Payload]
+    ) -> Callable[[str], TimedReply]:
         """The same for one request at a time, without what an event loop costs the client."""
         encoded = _encoded(model, payloads)
         channel = self._open(grpc)
         self._blocking.append(channel)
         call = channel.unary_unary(f"{SERVICE}/ModelInfer")
 
-        def send(task: str) -> Reply:
+        def send(task: str) -> TimedReply:
+            begin = time.perf_counter()
             try:
-                return _read(call(encoded[task], metadata=self._metadata, timeout=PATIENCE))
+                answer = call(encoded[task], metadata=self._metadata, timeout=PATIENCE)
             except grpc.RpcError as error:
-                return _unanswered(error)
+                return time.perf_counter() - begin, _unanswered(error)
+            seconds = time.perf_counter() - begin
+            return seconds, _read(answer)
 
         return send
 

@@ -10,12 +10,13 @@ import asyncio
 import json
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from typing import Any, cast
 from urllib.parse import quote
 
 from gearshift_bench.serve.drive import PATIENCE
-from gearshift_bench.serve.outcome import Reply
+from gearshift_bench.serve.outcome import Reply, TimedReply
 from gearshift_bench.serve.payload import Payload, read_answer
 
 MOST_HEADER_BYTES = 64_000
@@ -177,7 +178,9 @@ class HttpClient:
 
         return send
 
-    def prepare_blocking(self, model: str, payloads: dict[str, Payload]) -> Callable[[str], Reply]:
+    def prepare_blocking(
+        self, model: str, payloads: dict[str, Payload]
+    ) -> Callable[[str], TimedReply]:
         """The same for one request at a time, without what an event loop costs the client; the
         function raises OSError."""
         encoded = self._encoded(model, payloads)
@@ -188,9 +191,10 @@ class HttpClient:
         self._blocking.append(connection)
         buffer = memoryview(bytearray(READ_BYTES))
 
-        def send(task: str) -> Reply:
-            connection.sendall(encoded[task])
+        def send(task: str) -> TimedReply:
             answer = Exchange(KEPT_BYTES)
+            begin = time.perf_counter()
+            connection.sendall(encoded[task])
             try:
                 while not answer.complete:
                     count = connection.recv_into(buffer)
@@ -199,7 +203,8 @@ class HttpClient:
                     answer.feed(buffer[:count])
             except (ValueError, KeyError, IndexError) as error:
                 raise ConnectionAbortedError(0, f"no such answer: {error}") from None
-            return _read(answer)
+            seconds = time.perf_counter() - begin
+            return seconds, _read(answer)
 
         return send
 

@@ -34,6 +34,10 @@ class Reply:
     """Images in that batch."""
 
 
+TimedReply = tuple[float, Reply]
+"""Seconds from sending to the last byte of the answer, and what that says."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """One request; times in seconds on one clock."""

@@ -13,7 +13,7 @@ from gearshift_bench.latency.loops import fixed_arrivals, poisson_arrivals
 from gearshift_bench.latency.statistics import latency_entry, median_interval
 from gearshift_bench.serve.drive import Load, Send, closed_loop, open_loop
 from gearshift_bench.serve.memory import Memory, trend
-from gearshift_bench.serve.outcome import Reply, distribution, summarise
+from gearshift_bench.serve.outcome import TimedReply, distribution, summarise
 from gearshift_bench.serve.target import ServerError
 
 CONCURRENCIES = (1, 2, 4, 8, 16, 32, 64)
@@ -111,7 +111,7 @@ async def overload(driver: Driver, seconds: float) -> dict[str, Any]:
 async def overhead(
     requests: Iterator[str],
     run_here: Callable[[str], object],
-    send: Callable[[str], Reply],
+    send: Callable[[str], TimedReply],
     seconds: float,
 ) -> dict[str, Any]:
     """A request to the server beside the same one to a session in this process, in turns; both are
@@ -133,9 +133,8 @@ async def overhead(
         start = loop.time()
         run_here(task)
         here.append(loop.time() - start)
-        start = loop.time()
-        reply = send(task)
-        there.append(loop.time() - start)
+        took, reply = send(task)
+        there.append(took)
         if reply.ending != "answered":
             raise ConnectionAbortedError(0, f"a request {reply.ending}: {reply.detail}")
         if reply.compute is not None:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from gearshift.errors import GearshiftError, InputError
-from gearshift_bench.serve.outcome import Reply
+from gearshift_bench.serve.outcome import TimedReply
 from gearshift_bench.serve.payload import Payload
 
 PORTS = {"http": 8000, "https": 8000, "grpc": 8001, "grpcs": 8001}
@@ -30,7 +30,7 @@ class Client(Protocol):
 
     def prepare_blocking(
         self, model: str, payloads: dict[str, Payload]
-    ) -> Callable[[str], Reply]: ...
+    ) -> Callable[[str], TimedReply]: ...
 
     async def close(self) -> None: ...
 

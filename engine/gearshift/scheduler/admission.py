@@ -74,7 +74,10 @@ class Admission:
         state = self._state
         alone = state.times.unloaded(entry.key, entry.images) + state.times.switch(entry.key)
         self._count(entry, alone, now)
-        answered = state.running_seconds(now) + state.backlog_seconds(entry)
+        if state.queued == 0 and state.running is None:
+            answered = alone
+        else:
+            answered = state.running_seconds(now) + state.backlog_seconds(entry)
         if state.queued == 0:
             # Whatever the bounds say, one may wait: else a large request would never be served.
             self._settled = now + max(SETTLING * self._mean, LEAST_SETTLING_SECONDS)

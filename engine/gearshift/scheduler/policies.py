@@ -79,15 +79,16 @@ class DuePolicy:
 
     def _worth_waiting_until(self, state: State, batch: list[Entry], now: float) -> float:
         key = batch[0].key
+        last_came = max(entry.arrival for entry in batch)
+        rate = state.arrivals[key].per_second(last_came)
+        longest = state.settings.longest_wait_seconds
         images = sum(entry.images for entry in batch)
-        if images >= state.useful_batch(key):
+        if rate * longest < 1 or images >= state.useful_batch(key):
             return now
         times = state.times
         saved = times.seconds(key, images) + times.seconds(key, 1) - times.seconds(key, images + 1)
-        allowed = min(saved, state.settings.longest_wait_seconds)
+        allowed = min(saved, longest)
         first_came = min(entry.arrival for entry in batch)
-        last_came = max(entry.arrival for entry in batch)
-        rate = state.arrivals[key].per_second(last_came)
         # Two mean gaps without a request: they have stopped coming.
         if rate * allowed < 1 or (now - last_came) * rate > 2:
             return now

@@ -8,10 +8,13 @@ hundred bytes and no task.
 from __future__ import annotations
 
 import asyncio
-import json
+from collections.abc import Mapping
+from typing import cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from gearshift.server.direct import Buffers, Direct, DirectRequest
+from gearshift.server.guard import error_answer
 from gearshift.server.limits import Limits
 
 
@@ -19,6 +22,11 @@ class GuardedProtocol(HttpToolsProtocol):
     """uvicorn's HTTP/1.1 protocol under `limits`; see `guarded`."""
 
     limits = Limits()
+    direct: Direct | None = None
+    """Takes the requests that need no application."""
+
+    _request: DirectRequest | None = None
+    """One that it has taken, until it is answered."""
 
     _in_headers = True
     _header_bytes = 0
@@ -33,6 +41,12 @@ class GuardedProtocol(HttpToolsProtocol):
     _write_timer: asyncio.TimerHandle | None = None
     """Runs while a client does not take the answer in."""
 
+    @property
+    def _received(self) -> DirectRequest | None:
+        """`_request`, unless another has come behind it: what uvicorn calls the cycle is the
+        newest."""
+        return self._request if cast(object, self.cycle) is self._request else None
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         if len(self.connections) > self.limits.connections:
@@ -43,6 +57,11 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm_read_timer()
         self._disarm_write_timer()
+        if self._request is not None:
+            self._request.lost()
+            self._request = None
+        if isinstance(cast(object, self.cycle), DirectRequest):
+            self.cycle = None  # type: ignore[assignment]
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -61,6 +80,8 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.cycle is None or self.cycle.response_complete:
             limits = self.limits
             self._arm_read_timer(limits.header_seconds if self._in_headers else limits.body_seconds)
+        elif self._received and not self._in_headers:
+            self._arm_read_timer(self.limits.body_seconds)
 
     def on_message_begin(self) -> None:
         self._in_headers, self._header_bytes, self._discarded_bytes = True, 0, 0
@@ -74,9 +95,33 @@ class GuardedProtocol(HttpToolsProtocol):
             self._refusal = 431, self._headers_too_long()
             # The parser passes it on as its own error, which ends in `send_400_response`.
             raise ValueError("headers are too long")
-        super().on_headers_complete()
+        if not self._begins_directly():
+            super().on_headers_complete()
+
+    def _begins_directly(self) -> bool:
+        idle = self.cycle is None or self.cycle.response_complete
+        if self.direct is None or not idle or self.flow.write_paused:
+            return False
+        if self.parser.get_method() != b"POST" or not self.parser.should_keep_alive():
+            return False
+        self._request = self.direct.begin(self.url, self.headers, self._answer)
+        if self._request is None:
+            return False
+        self.cycle = self._request  # type: ignore[assignment]
+        return True
+
+    def _answer(self, status: int, headers: Mapping[str, str], body: Buffers) -> None:
+        """The whole answer of `_request`."""
+        assert self._request is not None
+        keep_alive = self._request.keep_alive
+        self._request = None
+        self._write(status, headers, body, keep_alive)
+        self.on_response_complete()
 
     def on_body(self, body: bytes) -> None:
+        if request := self._received:
+            request.receive(body)
+            return
         super().on_body(body)
         if self.cycle.response_complete:
             self._discarded_bytes += len(body)
@@ -86,6 +131,14 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._in_headers, self._header_bytes = True, 0
         self._messages += 1
+        if request := self._received:
+            self._disarm_read_timer()
+            if request.received():
+                return
+            # The application's after all: as if it had begun only now.
+            self._request = self.cycle = None  # type: ignore[assignment]
+            super().on_headers_complete()
+            super().on_body(bytes(request.body))
         super().on_message_complete()
 
     def pause_writing(self) -> None:
@@ -101,15 +154,23 @@ class GuardedProtocol(HttpToolsProtocol):
         self._refuse(*self._refusal)
 
     def _refuse(self, status: int, text: str) -> None:
-        body = json.dumps({"error": text}).encode()
-        self.transport.write(
-            STATUS_LINE[status]
-            + b"content-type: application/json\r\nconnection: close\r\ncontent-length: "
-            + str(len(body)).encode()
-            + b"\r\n\r\n"
-            + body
-        )
-        self.transport.close()
+        headers, body = error_answer(text, {})
+        self._write(status, headers, [body], keep_alive=False)
+
+    def _write(
+        self, status: int, headers: Mapping[str, str], body: Buffers, keep_alive: bool
+    ) -> None:
+        lines = [STATUS_LINE[status]]
+        for raw_name, raw_value in self.server_state.default_headers:
+            lines += [raw_name, b": ", raw_value, b"\r\n"]
+        length = sum(len(piece) for piece in body)
+        said = [f"{name}: {value}\r\n" for name, value in headers.items()]
+        said.append(f"content-length: {length}\r\n")
+        said.append("\r\n" if keep_alive else "connection: close\r\n\r\n")
+        lines.append("".join(said).encode("latin-1"))
+        self.transport.writelines([b"".join(lines), *body])
+        if not keep_alive:
+            self.transport.close()
 
     def _headers_too_long(self) -> str:
         return f"the request's line and headers have over {self.limits.header_bytes:,} bytes"
@@ -120,7 +181,9 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _too_slow(self) -> None:
         self._read_timer = None
-        if self._in_headers and self._header_bytes:
+        if self._request is not None and not self._in_headers:
+            self._request.too_slow()
+        elif self._in_headers and self._header_bytes:
             self._refuse(408, f"the headers did not end within {self.limits.header_seconds:g} s")
         else:
             self.transport.close()
@@ -136,6 +199,6 @@ class GuardedProtocol(HttpToolsProtocol):
             self._write_timer = None
 
 
-def guarded(limits: Limits) -> type[GuardedProtocol]:
-    """uvicorn makes protocols itself, without arguments of ours: a class for these limits."""
-    return type("GuardedProtocol", (GuardedProtocol,), {"limits": limits})
+def guarded(limits: Limits, direct: Direct | None = None) -> type[GuardedProtocol]:
+    """uvicorn makes protocols itself, without arguments of ours: a class for these."""
+    return type("GuardedProtocol", (GuardedProtocol,), {"limits": limits, "direct": direct})

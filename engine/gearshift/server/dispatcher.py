@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -36,7 +37,11 @@ class Waiting:
     task: TaskCard
     event: RequestEvent
     image: Floats
-    answer: asyncio.Future[InferAnswer]
+    done: Done
+
+
+Done = Callable[[InferAnswer | RequestError], None]
+"""Takes a request's answer, or the error that it has come to; raises nothing."""
 
 
 class Dispatcher:
@@ -54,37 +59,79 @@ class Dispatcher:
         self._idle.set()
 
     async def run(self, request: InferRequest, served: ServedModel, task: TaskCard) -> InferAnswer:
-        """A request that `served` has checked. Cancelling takes it out of the queue.
+        """As `submit`, and wait for the answer. Cancelling takes the request out of the queue.
 
         Raises:
             RequestError: one of `gearshift.server.errors`.
         """
-        entry = self._submit(request, served, task)
-        waiting = _waiting(entry)
-        statistics = served.statistics
-        outcome: Outcome = "failed"
-        queue_seconds = compute_seconds = 0.0
+        answer: asyncio.Future[InferAnswer] = asyncio.get_running_loop().create_future()
+        entry = self.submit(request, served, task, partial(_settle, answer))
         try:
-            answer = await waiting.answer
-            queue_seconds, compute_seconds = answer.queue_seconds, answer.compute_seconds
+            result = await answer
+        except BaseException as error:
+            self.ended(entry, error)
+            raise
+        self.ended(entry, result)
+        return result
+
+    def submit(
+        self, request: InferRequest, served: ServedModel, task: TaskCard, done: Done
+    ) -> Entry:
+        """Let a request wait that `served` has checked, until `done` gets its answer; whoever
+        submits it calls `ended` once, when the answer is on its way or nobody waits for it.
+
+        Raises:
+            TooManyRequests: too many wait; there is nothing to end.
+        """
+        number, _, height, width = request.image.shape
+        timeout = self._default_timeout if request.timeout is None else request.timeout
+        name, version = served.spec.name, served.version
+        event = RequestEvent(
+            request.id, name, version, task.name, height, width, number, request.priority, timeout
+        )
+        # A loop's own clock may be that of its turn's begin, in whole milliseconds.
+        now = time.monotonic()
+        entry = Entry(
+            Key(name, version, task.name, height, width),
+            now,
+            number,
+            request.priority or None,
+            None if timeout is None else now + timeout,
+            Waiting(served, task, event, request.image, done),
+        )
+        try:
+            self.scheduler.submit(entry, now)
+        except QueueFull as full:
+            served.statistics.rejected += 1
+            self._observer.rejected(event, str(full))
+            raise TooManyRequests(str(full), full.retry_after) from None
+        self._unanswered += 1
+        self._idle.clear()
+        self._observer.accepted(event, self.scheduler.queued)
+        self._pump()
+        return entry
+
+    def ended(self, entry: Entry, result: InferAnswer | BaseException) -> None:
+        """Count a request that was submitted, with what it came to; one that was cancelled leaves
+        the queue."""
+        waiting = _waiting(entry)
+        seconds = time.monotonic() - entry.arrival
+        queue_seconds, compute_seconds = seconds, 0.0
+        outcome: Outcome = "failed"
+        if isinstance(result, InferAnswer):
             outcome = "success"
-            return answer
-        except asyncio.CancelledError:
+            queue_seconds, compute_seconds = result.queue_seconds, result.compute_seconds
+        elif isinstance(result, asyncio.CancelledError):
             outcome = "cancelled"
             self.scheduler.cancel(entry)
-            raise
-        except TimedOut:
+        elif isinstance(result, TimedOut):
             outcome = "timed_out"
-            raise
-        finally:
-            seconds = time.monotonic() - entry.arrival
-            if outcome != "success":
-                queue_seconds = seconds
-            statistics.count_request(outcome, entry.images, seconds, queue_seconds, compute_seconds)
-            self._observer.request_finished(waiting.event, outcome, queue_seconds, compute_seconds)
-            self._unanswered -= 1
-            if not self._unanswered:
-                self._idle.set()
+        statistics = waiting.served.statistics
+        statistics.count_request(outcome, entry.images, seconds, queue_seconds, compute_seconds)
+        self._observer.request_finished(waiting.event, outcome, queue_seconds, compute_seconds)
+        self._unanswered -= 1
+        if not self._unanswered:
+            self._idle.set()
 
     async def wait_until_idle(self, seconds: float) -> None:
         """Until every accepted request is answered, but at most so long."""
@@ -101,36 +148,6 @@ class Dispatcher:
         if self._worker is not None:
             await self._worker.close(CLOSE_SECONDS)
             self._worker = None
-
-    def _submit(self, request: InferRequest, served: ServedModel, task: TaskCard) -> Entry:
-        loop = asyncio.get_running_loop()
-        number, _, height, width = request.image.shape
-        timeout = self._default_timeout if request.timeout is None else request.timeout
-        name, version = served.spec.name, served.version
-        event = RequestEvent(
-            request.id, name, version, task.name, height, width, number, request.priority, timeout
-        )
-        # A loop's own clock may be that of its turn's begin, in whole milliseconds.
-        now = time.monotonic()
-        entry = Entry(
-            Key(name, version, task.name, height, width),
-            now,
-            number,
-            request.priority or None,
-            None if timeout is None else now + timeout,
-            Waiting(served, task, event, request.image, loop.create_future()),
-        )
-        try:
-            self.scheduler.submit(entry, now)
-        except QueueFull as full:
-            served.statistics.rejected += 1
-            self._observer.rejected(event, str(full))
-            raise TooManyRequests(str(full), full.retry_after) from None
-        self._unanswered += 1
-        self._idle.clear()
-        self._observer.accepted(event, self.scheduler.queued)
-        self._pump()
-        return entry
 
     def _pump(self) -> None:
         """Give the worker its next batch if it has none, and come back when it is time to."""
@@ -161,24 +178,34 @@ class Dispatcher:
             tuple(one.event.id for one in waiting),
             batch.switched,
         )
-        self._observer.batch_started(event)
         images = [one.image for one in waiting]
         job = partial(first.served.run, batch.key.task, images)
         self._worker.run(job, partial(self._finish, batch, event))
+        self._observer.batch_started(event)
 
     def _finish(self, batch: Batch, event: BatchEvent, result: BatchResult) -> None:
         now = time.monotonic()
+        # The worker has its next batch before anybody looks at this one, if there is a next one.
+        busy = self.scheduler.queued > 0
+        if busy:
+            self._next(batch, now, result)
+        self._answer(batch, result)
+        if not busy:
+            self._next(batch, now, result)
+        # Those who waited go on first.
+        asyncio.get_running_loop().call_soon(self._count, batch, event, result)
+
+    def _next(self, batch: Batch, now: float, result: BatchResult) -> None:
         self.scheduler.finished(batch, now, learn=result.error is None)
-        # The worker has its next batch before anybody looks at this one.
         self._pump()
+
+    def _answer(self, batch: Batch, result: BatchResult) -> None:
         for entry, output in zip(batch.entries, result.outputs, strict=True):
             waiting = _waiting(entry)
-            if waiting.answer.done():
-                continue
             if isinstance(output, Exception):
-                waiting.answer.set_exception(_request_error(output))
+                waiting.done(_request_error(output))
                 continue
-            waiting.answer.set_result(
+            waiting.done(
                 InferAnswer(
                     output,
                     batch.key.model,
@@ -191,8 +218,6 @@ class Dispatcher:
                     batch.switched,
                 )
             )
-        # Those who waited go on first.
-        asyncio.get_running_loop().call_soon(self._count, batch, event, result)
 
     def _count(self, batch: Batch, event: BatchEvent, result: BatchResult) -> None:
         statistics = _waiting(batch.entries[0]).served.statistics
@@ -205,9 +230,16 @@ def _waiting(entry: Entry) -> Waiting:
 
 
 def _refuse(entry: Entry, error: RequestError) -> None:
-    answer = _waiting(entry).answer
-    if not answer.done():
-        answer.set_exception(error)
+    _waiting(entry).done(error)
+
+
+def _settle(answer: asyncio.Future[InferAnswer], result: InferAnswer | RequestError) -> None:
+    if answer.done():
+        return  # Nobody waits for it any more.
+    if isinstance(result, RequestError):
+        answer.set_exception(result)
+    else:
+        answer.set_result(result)
 
 
 def _request_error(error: Exception) -> RequestError:

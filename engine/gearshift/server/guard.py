@@ -11,6 +11,7 @@ import asyncio
 import json
 import math
 import time
+from collections.abc import Mapping
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -54,6 +55,11 @@ class Guard:
         self._log = log
         self._telemetry = telemetry
 
+    @property
+    def traced(self) -> bool:
+        """Every request needs its span."""
+        return self._telemetry.tracing is not None
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise RuntimeError(f"a {scope['type']} reached an application that has only HTTP")
@@ -68,14 +74,22 @@ class Guard:
                 error = await self._run(scope, headers, exchange)
             finally:
                 exchange.end()
-                self._tell(scope, exchange, error, time.perf_counter() - begun)
+                self.tell(
+                    exchange.id,
+                    scope["method"],
+                    scope["path"],
+                    getattr(scope.get("route"), "path", "none"),
+                    GONE if exchange.gone else exchange.status,
+                    error,
+                    time.perf_counter() - begun,
+                )
 
     async def _run(
         self, scope: Scope, headers: dict[str, str], exchange: _Exchange
     ) -> BaseException | None:
         """The request's end, well or with the error that was answered."""
         try:
-            self._admit(scope, headers)
+            self.admit(scope["method"], scope["path"], headers)
             await self.app(scope, exchange.receive, exchange.send)
         except ClientDisconnect:
             exchange.gone = True
@@ -85,7 +99,7 @@ class Guard:
             exchange.task.uncancel()
             return error
         except RequestError as error:
-            await exchange.refuse(error.status, str(error), _headers_of(error))
+            await exchange.refuse(error.status, str(error), headers_of(error))
             return error
         except HTTPException as error:
             text = _unmatched(scope, error)
@@ -93,31 +107,40 @@ class Guard:
             await exchange.refuse(error.status_code, text, {"allow": allow} if allow else {})
             return error
         except Exception as error:
-            text = f"an error of the server's own; its log has it under {exchange.id}"
-            await exchange.refuse(500, text, {})
+            await exchange.refuse(500, fault_text(exchange.id), {})
             return error
         return None
 
-    def _admit(self, scope: Scope, headers: dict[str, str]) -> None:
-        path: str = scope["path"]
+    def admit(self, method: str, path: str, headers: Mapping[str, str]) -> None:
+        """Whether a request may be made at all; names of headers in lower case.
+
+        Raises:
+            Unauthorized: without a key of this server's.
+            Forbidden: for a page of another site.
+        """
         if path not in OPEN_PATHS and not path.startswith(OPEN_FOLDERS):
             self._keys.check(headers)
-        if scope["method"] not in ("GET", "HEAD") and is_cross_site(headers):
+        if method not in ("GET", "HEAD") and is_cross_site(headers):
             raise Forbidden("a page of another site may not use this server")
 
-    def _tell(
-        self, scope: Scope, exchange: _Exchange, error: BaseException | None, seconds: float
+    def tell(
+        self,
+        identity: str,
+        method: str,
+        path: str,
+        route: str,
+        status: int,
+        error: BaseException | None,
+        seconds: float,
     ) -> None:
-        status = GONE if exchange.gone else exchange.status
-        route = getattr(scope.get("route"), "path", "none")
-        self._telemetry.answered(route, scope["method"], status, seconds)
-        path: str = scope["path"]
+        """Count a request that is over, and write its line; `route` is the pattern of `path`."""
+        self._telemetry.answered(route, method, status, seconds)
         quiet = path in QUIET_PATHS
         if quiet and status < 400:
             return
         values = {
-            "id": exchange.id,
-            "method": scope["method"],
+            "id": identity,
+            "method": method,
             "path": path,
             "status": status,
             "ms": 1e3 * seconds,
@@ -163,10 +186,10 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            common = common_headers(self.id).items()
             message["headers"] = [
                 *message.get("headers", ()),
-                (b"x-request-id", self.id.encode("ascii")),
-                (b"x-content-type-options", b"nosniff"),
+                *((name.encode("ascii"), value.encode("ascii")) for name, value in common),
             ]
         else:
             self._whole = not message.get("more_body", False)
@@ -176,13 +199,8 @@ class _Exchange:
         """Answer `{"error": text}`, unless another answer has begun."""
         if self.status:
             return
-        body = json.dumps({"error": text}).encode()
-        head = {
-            "content-type": "application/json",
-            "content-length": str(len(body)),
-            "cache-control": "no-store",
-            **headers,
-        }
+        head, body = error_answer(text, headers)
+        head["content-length"] = str(len(body))
         encoded = [(name.encode(), value.encode("latin-1")) for name, value in head.items()]
         await self.send({"type": "http.response.start", "status": status, "headers": encoded})
         await self.send({"type": "http.response.body", "body": body})
@@ -201,7 +219,24 @@ class _Exchange:
             self.task.cancel()
 
 
-def _headers_of(error: RequestError) -> dict[str, str]:
+def common_headers(identity: str) -> dict[str, str]:
+    """Of every answer."""
+    return {"x-request-id": identity, "x-content-type-options": "nosniff"}
+
+
+def error_answer(text: str, headers: Mapping[str, str]) -> tuple[dict[str, str], bytes]:
+    """Headers, but for the length, and body of an answer that says what is wrong."""
+    body = json.dumps({"error": text}).encode()
+    return {"content-type": "application/json", "cache-control": "no-store", **headers}, body
+
+
+def fault_text(identity: str) -> str:
+    """What a client is told of a fault of ours."""
+    return f"an error of the server's own; its log has it under {identity}"
+
+
+def headers_of(error: RequestError) -> dict[str, str]:
+    """What an error's answer says beside its text."""
     if isinstance(error, TooManyRequests):
         return {"retry-after": str(max(1, math.ceil(error.retry_after)))}
     if isinstance(error, Unavailable):

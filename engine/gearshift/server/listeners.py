@@ -18,6 +18,7 @@ from gearshift.errors import InputError
 from gearshift.server.app import make_app
 from gearshift.server.auth import ApiKeys
 from gearshift.server.connections import guarded
+from gearshift.server.direct import Direct
 from gearshift.server.grpc_guard import GrpcGuard
 from gearshift.server.limits import HeldBytes, Limits
 from gearshift.server.logs import Log
@@ -133,7 +134,7 @@ class Listeners:
         )
         return uvicorn.Config(
             app,
-            http=guarded(options.limits),
+            http=guarded(options.limits, Direct(self._service, options.limits, app)),
             ws="none",
             lifespan="off",
             loop="none",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 from gearshift.scheduler import ServiceTimes
 from gearshift.server.errors import NotFound, Unavailable
@@ -59,19 +60,10 @@ class ModelSlot:
         return self.served
 
     def info(self) -> ModelInfo:
-        name, served = self.spec.name, self.served
-        if served is None:
-            return ModelInfo(name, None, self.state, self._reason)
-        return ModelInfo(
-            name,
-            served.version,
-            "READY",
-            self._reason,
-            served.card,
-            served.backend,
-            served.precision,
-            served.patch_size,
-        )
+        if self.served is None:
+            return ModelInfo(self.spec.name, None, self.state, self._reason)
+        info = self.served.info
+        return replace(info, reason=self._reason) if self._reason else info
 
     def statistics(self) -> Statistics:
         versions = tuple(version.copy() for version in self._statistics)

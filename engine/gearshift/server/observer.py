@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -45,7 +46,8 @@ class BatchEvent:
 class Observer(Protocol):
     """All are called on the event loop's thread and must return soon; what they raise is logged.
 
-    `accepted`, `rejected` and `request_finished` run in the context of the request's own task.
+    `accepted`, `rejected` and `request_finished` run in the context of the request's own task, if
+    it has one (see `gearshift.server.direct`).
     """
 
     def accepted(self, request: RequestEvent, queued: int) -> None:
@@ -102,7 +104,19 @@ class Observers:
     """Several as one; an error of one of them is logged, and disturbs nobody."""
 
     def __init__(self, *observers: Observer) -> None:
-        self._observers = observers
+        self._observers: list[Observer] = []
+        for one in observers:
+            self._observers += one._observers if isinstance(one, Observers) else [one]
+        self._told = {event: self._who(event) for event in EVENTS}
+
+    def _who(self, event: str) -> list[Callable[..., None]]:
+        """Those who do not leave it to `NoObserver`."""
+        ignored = getattr(NoObserver, event)
+        return [
+            getattr(observer, event)
+            for observer in self._observers
+            if getattr(type(observer), event) is not ignored
+        ]
 
     def accepted(self, request: RequestEvent, queued: int) -> None:
         self._tell("accepted", request, queued)
@@ -127,8 +141,18 @@ class Observers:
         self._tell("model_changed", name, version, state)
 
     def _tell(self, event: str, *values: object) -> None:
-        for observer in self._observers:
+        for tell in self._told[event]:
             try:
-                getattr(observer, event)(*values)
+                tell(*values)
             except Exception:
                 logging.getLogger("gearshift").exception("an observer failed at %s", event)
+
+
+EVENTS = (
+    "accepted",
+    "rejected",
+    "batch_started",
+    "batch_finished",
+    "request_finished",
+    "model_changed",
+)

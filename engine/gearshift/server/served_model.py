@@ -13,7 +13,7 @@ from gearshift.backends import OWN_PRECISION, Stats
 from gearshift.graph.card import TaskCard
 from gearshift.scheduler import Key
 from gearshift.server.errors import InvalidRequest, NotFound, TooLarge
-from gearshift.server.requests import InferRequest, ModelSpec, ServiceSettings
+from gearshift.server.requests import InferRequest, ModelInfo, ModelSpec, ServiceSettings
 from gearshift.server.statistics import VersionStatistics
 from gearshift.session import Session
 
@@ -68,10 +68,18 @@ class ServedModel:
             spec.approximate,
         )
         self.card = self._session.card
-        self.backend = self._session.backend
-        self.precision = spec.precision or OWN_PRECISION.get(self.backend, "float32")
+        backend = self._session.backend
         first_step = self._session.program(self.card.tasks[0].name).steps[0]
         self.patch_size = int(first_step.attributes["patch_size"])
+        self.info = ModelInfo(
+            spec.name,
+            version,
+            "READY",
+            card=self.card,
+            backend=backend,
+            precision=spec.precision or OWN_PRECISION.get(backend, "float32"),
+            patch_size=self.patch_size,
+        )
         self._tasks = {task.name: task for task in self.card.tasks}
         self._sizes = {(self.card.image_height, self.card.image_width)}
 

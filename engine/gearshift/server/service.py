@@ -12,7 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from gearshift.errors import InputError
-from gearshift.server.dispatcher import Dispatcher
+from gearshift.graph.card import TaskCard
+from gearshift.scheduler import Entry
+from gearshift.server.dispatcher import Dispatcher, Done
 from gearshift.server.errors import InvalidRequest, NotFound, Unavailable
 from gearshift.server.model_slot import ModelSlot
 from gearshift.server.observer import (
@@ -29,7 +31,7 @@ from gearshift.server.requests import (
     ModelSpec,
     ServiceSettings,
 )
-from gearshift.server.served_model import ServedModel
+from gearshift.server.served_model import Floats, ServedModel
 from gearshift.server.statistics import Statistics, VersionStatistics
 
 __all__ = [
@@ -48,9 +50,9 @@ __all__ = [
     "VersionStatistics",
 ]
 
-ENDING = "the server is ending: ask another one"
 INLINE_NUMBERS = 2**20
 """Up to so many, an image's numbers are looked through on the event loop (0.2 ms)."""
+ENDING = "the server is ending: ask another one"
 
 
 class Service:
@@ -154,20 +156,30 @@ class Service:
         Raises:
             RequestError: one of `gearshift.server.errors`.
         """
-        served = self._served(request)
-        served.check(request, self.settings)
-        task = served.task(request.task)
+        served, task = self._checked(request)
         if request.image.size <= INLINE_NUMBERS:
-            finite = bool(np.isfinite(request.image).all())
+            _check_finite(request.image)
         else:
-            finite = bool(await asyncio.to_thread(lambda: np.isfinite(request.image).all()))
+            await asyncio.to_thread(_check_finite, request.image)
             # Another version may have come meanwhile.
-            served = self._served(request)
-            served.check(request, self.settings)
-            task = served.task(request.task)
-        if not finite:
-            raise InvalidRequest("the image holds NaN or infinity")
+            served, task = self._checked(request)
         return await self._dispatcher.run(request, served, task)
+
+    def submit(self, request: InferRequest, done: Done) -> Entry:
+        """The same for an image of at most `INLINE_NUMBERS` and a caller that does not wait: `done`
+        gets the answer or the error. The caller calls `ended` once, when the answer is on its way
+        or nobody waits for it.
+
+        Raises:
+            RequestError: the request was refused; there is nothing to end.
+        """
+        served, task = self._checked(request)
+        _check_finite(request.image)
+        return self._dispatcher.submit(request, served, task, done)
+
+    def ended(self, entry: Entry, result: InferAnswer | BaseException) -> None:
+        """What was submitted has come to `result`; `CancelledError`: nobody waits for it."""
+        self._dispatcher.ended(entry, result)
 
     async def drain(self, seconds: float) -> None:
         """Refuse new requests, and wait at most so long for those that were accepted."""
@@ -179,16 +191,18 @@ class Service:
         self._ending = True
         await self._dispatcher.close()
 
+    def _checked(self, request: InferRequest) -> tuple[ServedModel, TaskCard]:
+        if self._ending:
+            raise Unavailable(ENDING)
+        served = self._slot(request.model).get(request.version)
+        served.check(request, self.settings)
+        return served, served.task(request.task)
+
     def _slot(self, name: str) -> ModelSlot:
         if name not in self._slots:
             choice = ", ".join(self._slots)
             raise NotFound(f"there is no model {name[:80]!r}: choose from {choice}")
         return self._slots[name]
-
-    def _served(self, request: InferRequest) -> ServedModel:
-        if self._ending:
-            raise Unavailable(ENDING)
-        return self._slot(request.model).get(request.version)
 
     async def _reload(self, slot: ModelSlot) -> ModelInfo:
         async with slot.lock:
@@ -208,3 +222,9 @@ class Service:
             self._observer.model_changed(name, None, "LOADING")
         served = await slot.load(scheduler.times, scheduler.settings.most_batch)
         self._observer.model_changed(name, served.version, "READY")
+
+
+def _check_finite(image: Floats) -> None:
+    """Raises InvalidRequest."""
+    if not np.isfinite(image).all():
+        raise InvalidRequest("the image holds NaN or infinity")

@@ -42,7 +42,9 @@ def ask(infer: Infer, blocking: bool = False) -> Reply:
             payloads = make_payloads(["near"], 8, 24)
             if blocking:
                 send = client.prepare_blocking("toy", payloads)
-                return await asyncio.to_thread(send, "near")
+                seconds, reply = await asyncio.to_thread(send, "near")
+                assert seconds > 0
+                return reply
             return await client.prepare("toy", payloads)("near")
         finally:
             await client.close()

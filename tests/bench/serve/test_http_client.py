@@ -35,7 +35,9 @@ def send_all(tiny, answer, blocking: bool):
 
 def reply_or_error(send):
     try:
-        return send("near")
+        seconds, reply = send("near")
+        assert seconds > 0
+        return reply
     except OSError as error:
         return error
 

@@ -9,7 +9,7 @@ import pytest
 
 from gearshift.errors import InputError
 from gearshift_bench.serve import plans
-from gearshift_bench.serve.outcome import Reply
+from gearshift_bench.serve.outcome import Reply, TimedReply
 from gearshift_bench.serve.target import ServerError
 
 
@@ -97,9 +97,10 @@ def test_overhead_is_the_time_beside_the_session(simulate, extra: float) -> None
     async def main() -> None:
         loop = asyncio.get_running_loop()
 
-        def send(task: str) -> Reply:
-            loop.jump(0.006 + extra)
-            return Reply("answered", compute=0.006)
+        def send(task: str) -> TimedReply:
+            # What the client does with an answer that is there is none of the server's time.
+            loop.jump(0.009 + extra)
+            return 0.006 + extra, Reply("answered", compute=0.006)
 
         record = await plans.overhead(cycle("a"), lambda task: loop.jump(0.006), send, 2.0)
         assert record["overhead"] == pytest.approx(extra)
@@ -112,8 +113,9 @@ def test_overhead_is_the_time_beside_the_session(simulate, extra: float) -> None
 
 def test_overhead_of_a_refusing_server_is_no_figure(simulate) -> None:
     async def main() -> None:
+        send = (0.001, Reply("refused"))
         with pytest.raises(OSError, match="refused"):
-            await plans.overhead(cycle("a"), lambda task: None, lambda task: Reply("refused"), 1.0)
+            await plans.overhead(cycle("a"), lambda task: None, lambda task: send, 1.0)
 
     simulate(main())
 

@@ -7,6 +7,7 @@ import contextlib
 import io
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -81,7 +82,11 @@ class LoopThread:
         self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(SECONDS)
+        return self.begin(work).result(SECONDS)
+
+    def begin(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """The same without waiting."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop)
 
     def close(self) -> None:
         self.run(self.loop.shutdown_default_executor())
@@ -146,6 +151,10 @@ class Live:
     @property
     def url(self) -> str:
         return f"http://{self.http}"
+
+    def held(self) -> int:
+        """Bytes of bodies."""
+        return self.listeners._held.size
 
     def queued(self) -> int:
         """Requests that wait."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from starlette.requests import Request
@@ -199,13 +199,13 @@ def _compressor(request: Request) -> str | None:
 
 
 def _written(
-    answer: tuple[list[bytes], dict[str, str]], compressor: str | None
-) -> tuple[list[bytes], dict[str, str]]:
+    answer: tuple[list[bytes | memoryview], dict[str, str]], compressor: str | None
+) -> tuple[Sequence[bytes | memoryview], dict[str, str]]:
     pieces, headers = answer
     return (pieces if compressor is None else [COMPRESSORS[compressor](b"".join(pieces))]), headers
 
 
-async def _send(send: Send, pieces: list[bytes], said: dict[str, str]) -> None:
+async def _send(send: Send, pieces: Sequence[bytes | memoryview], said: dict[str, str]) -> None:
     """An answer whose pieces are never put together: tensors are large."""
     length = sum(len(piece) for piece in pieces)
     headers = [(name.encode(), value.encode()) for name, value in said.items()]
@@ -213,7 +213,8 @@ async def _send(send: Send, pieces: list[bytes], said: dict[str, str]) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     for piece in pieces:
         last = piece is pieces[-1]
-        await send({"type": "http.response.body", "body": piece, "more_body": not last})
+        # Ray's proxy pickles what is sent, which a memoryview is not made for.
+        await send({"type": "http.response.body", "body": bytes(piece), "more_body": not last})
 
 
 async def _run(work: Callable[[], T], far: bool) -> T:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ from gearshift.server.service import Service
 
 HEADER_LENGTH = "inference-header-content-length"
 """The header that says where the JSON ends and binary tensors begin. The content type does not."""
+SMALL_HEADER = 2_000
+"""Bytes of JSON that are remembered."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +44,29 @@ class RestRequest:
     """The output's form, else numbers in the JSON."""
 
 
+@dataclass(frozen=True)
+class Header:
+    """What the JSON of a request says, the numbers of its tensor aside."""
+
+    text: JsonText
+    parameters: Mapping[str, Any]
+    identity: str | None
+    datatype: str
+    shape: tuple[int, ...]
+    data: Any
+    """A mark of `text`, if it is given there at all."""
+    size: Any
+    """Of the tensor behind the JSON, as the client says it; None: there is none."""
+    binary: bool
+    """The output's form."""
+
+
 def read_infer(
     service: Service,
     limits: Limits,
     model_name: str,
     version: str,
-    body: bytes,
+    body: bytes | memoryview,
     headers: Mapping[str, str],
 ) -> RestRequest:
     """The request in a body.
@@ -55,11 +75,28 @@ def read_infer(
         RequestError: of every kind that a request can be refused for before it is queued.
     """
     encoding = headers.get("content-encoding", "").strip().lower()
-    text, binary = split_body(inflate(body, encoding, limits), headers.get(HEADER_LENGTH))
+    plain = inflate(bytes(body), encoding, limits) if encoding else body
+    text, binary = split_body(plain, headers.get(HEADER_LENGTH))
+    if len(binary) and len(text) <= SMALL_HEADER:
+        header = _same_header(bytes(text), limits)
+    else:
+        header = read_header(text, limits)
+    target = find_target(service, model_name, version, header.parameters.get("task"))
+    image = tensors.normalised(_tensor(header, binary), target.card)
+    infer = infer_request(target, image, header.identity or "", header.parameters)
+    return RestRequest(infer, model_name, header.identity, header.binary)
+
+
+def read_header(text: bytes | memoryview, limits: Limits) -> Header:
+    """A request's JSON.
+
+    Raises:
+        InvalidRequest: it is none, or asks for what the model has not.
+        TooLarge: it is over a limit.
+    """
     parsed = JsonText(text, limits)
     request = _object(parsed.value, "the request")
     parameters = _object(request.get("parameters", {}), "parameters")
-    target = find_target(service, model_name, version, parameters.get("task"))
     identity = request.get("id")
     if not isinstance(identity, str | None):
         raise InvalidRequest(f"id is {tensors.shown(identity)}: give a text")
@@ -67,12 +104,25 @@ def read_infer(
     outputs = _objects(request.get("outputs", []), "outputs")
     check_numbers(len(inputs), len(outputs), limits)
     form = _output_form(outputs, parameters)
-    image = tensors.normalised(_input(inputs[0], parsed, binary), target.card)
-    infer = infer_request(target, image, identity or "", parameters)
-    return RestRequest(infer, model_name, identity, form)
+    given = inputs[0]
+    datatype, shape = tensors.check_input(
+        given.get("name"), given.get("datatype"), given.get("shape")
+    )
+    own = _object(given.get("parameters", {}), "the input's parameters")
+    check_no_shared_memory(own)
+    size = own.get("binary_data_size")
+    if size is not None and "data" in given:
+        raise InvalidRequest(f"input {tensors.IMAGE} has both data and binary_data_size: give one")
+    return Header(parsed, parameters, identity, datatype, shape, given.get("data"), size, form)
 
 
-def split_body(body: bytes, header_length: str | None) -> tuple[bytes | memoryview, memoryview]:
+_same_header = lru_cache(maxsize=64)(read_header)
+"""A client that sends tensors in binary says the same before each of them."""
+
+
+def split_body(
+    body: bytes | memoryview, header_length: str | None
+) -> tuple[bytes | memoryview, memoryview]:
     """The JSON, and the binary tensors behind it.
 
     Raises:
@@ -91,29 +141,22 @@ def split_body(body: bytes, header_length: str | None) -> tuple[bytes | memoryvi
     return view[:length], view[length:]
 
 
-def _input(given: dict[str, Any], parsed: JsonText, binary: memoryview) -> NDArray[np.generic]:
+def _tensor(header: Header, binary: memoryview) -> NDArray[np.generic]:
     """The one input, in its datatype and shape."""
-    datatype, shape = tensors.check_input(
-        given.get("name"), given.get("datatype"), given.get("shape")
-    )
-    parameters = _object(given.get("parameters", {}), "the input's parameters")
-    check_no_shared_memory(parameters)
-    size = parameters.get("binary_data_size")
-    if size is None:
+    if header.size is None:
         if len(binary):
             raise InvalidRequest(
                 f"{len(binary):,} bytes stand behind the JSON, but input {tensors.IMAGE} has no "
                 "parameter binary_data_size"
             )
-        return tensors.from_numbers(parsed.numbers(given.get("data")), datatype, shape)
-    if "data" in given:
-        raise InvalidRequest(f"input {tensors.IMAGE} has both data and binary_data_size: give one")
-    if type(size) is not int or size != len(binary):
+        numbers = header.text.numbers(header.data)
+        return tensors.from_numbers(numbers, header.datatype, header.shape)
+    if type(header.size) is not int or header.size != len(binary):
         raise InvalidRequest(
-            f"binary_data_size is {tensors.shown(size)}, but {len(binary):,} bytes stand behind "
-            f"the JSON: is {HEADER_LENGTH} sent?"
+            f"binary_data_size is {tensors.shown(header.size)}, but {len(binary):,} bytes stand "
+            f"behind the JSON: is {HEADER_LENGTH} sent?"
         )
-    return tensors.from_bytes(binary, datatype, shape)
+    return tensors.from_bytes(binary, header.datatype, header.shape)
 
 
 def _output_form(outputs: list[dict[str, Any]], parameters: dict[str, Any]) -> bool:
@@ -128,7 +171,9 @@ def _output_form(outputs: list[dict[str, Any]], parameters: dict[str, Any]) -> b
     return binary
 
 
-def write_answer(asked: RestRequest, answer: InferAnswer) -> tuple[list[bytes], dict[str, str]]:
+def write_answer(
+    asked: RestRequest, answer: InferAnswer
+) -> tuple[list[bytes | memoryview], dict[str, str]]:
     """The body in pieces, and the headers that say what it is.
 
     Raises:
@@ -144,7 +189,7 @@ def write_answer(asked: RestRequest, answer: InferAnswer) -> tuple[list[bytes], 
         said["id"] = asked.identity
     said |= {"parameters": answer_parameters(answer), "outputs": [output]}
     if asked.binary:
-        data = tensors.to_bytes(answer.output)
+        data = tensors.to_buffer(answer.output)
         output["parameters"] = {"binary_data_size": len(data)}
         text = json.dumps(said).encode()
         headers = {"content-type": "application/octet-stream", HEADER_LENGTH: str(len(text))}

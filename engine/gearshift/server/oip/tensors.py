@@ -107,7 +107,8 @@ def from_numbers(
 
 
 def normalised(tensor: NDArray[np.generic], card: Card) -> NDArray[np.float32]:
-    """float32 (N,3,H,W) of the caller's own, aligned, from either form of the input.
+    """float32 (N,3,H,W), aligned and writable, from either form of the input; it may be the input
+    itself.
 
     Raises:
         InvalidRequest: a picture that the card cannot normalise.
@@ -117,12 +118,18 @@ def normalised(tensor: NDArray[np.generic], card: Card) -> NDArray[np.float32]:
             return load_pictures(tensor, card)
         except InputError as error:
             raise InvalidRequest(f"input {IMAGE}: {error}") from None
-    return tensor.astype(np.float32)
+    # What lies as it must may be used where it lies.
+    return tensor.astype(np.float32, copy=not tensor.flags.carray)
 
 
 def to_bytes(output: NDArray[np.float32]) -> bytes:
     """FP32 in row-major order, least significant byte first."""
-    return output.astype("<f4", copy=False).tobytes()
+    return to_buffer(output).tobytes()
+
+
+def to_buffer(output: NDArray[np.float32]) -> memoryview:
+    """The same where they lie, of an output that has them so."""
+    return np.ascontiguousarray(output, "<f4").reshape(-1).view(np.uint8).data
 
 
 def shown(value: object) -> str:

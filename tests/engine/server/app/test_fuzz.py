@@ -6,10 +6,11 @@ Requests begin as good ones, so that the damage reaches deep into the code that 
 from __future__ import annotations
 
 import gzip
+import http.client
 import json
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import grpc
@@ -25,6 +26,7 @@ from ..waiting import wait_until
 
 CASES = 6_000
 SOCKET_CASES = 300
+DIRECT_CASES = 400
 GRPC_CASES = 700
 SERVICE = "/inference.GRPCInferenceService/"
 LIMITS = Limits(body_bytes=200_000, image_pixels=20_000, header_seconds=1.0, body_seconds=2.0)
@@ -203,16 +205,21 @@ def test_damaged_requests_are_answered_in_words(
 
 def raw(case: Case, random: np.random.Generator) -> bytes:
     """As it goes over the wire, with some bytes changed."""
-    lines = [f"{case.method} {case.target} HTTP/1.1", "Host: x"]
-    lines += [f"{name}: {value}" for name, value in case.headers]
-    if not any(name.lower() == "content-length" for name, _ in case.headers):
-        lines.append(f"Content-Length: {len(case.body)}")
-    head = ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "replace")
+    head = head_of(case)
     data = bytearray(head + case.body)
     for _ in range(int(random.integers(6))):
         place = int(random.integers(min(len(data), len(head) + 200)))
         data[place : place + int(random.integers(3))] = random.bytes(int(random.integers(3)))
     return bytes(data)
+
+
+def head_of(case: Case) -> bytes:
+    """The request's line and headers."""
+    lines = [f"{case.method} {case.target} HTTP/1.1", "Host: x"]
+    lines += [f"{name}: {value}" for name, value in case.headers]
+    if not any(name.lower() == "content-length" for name, _ in case.headers):
+        lines.append(f"Content-Length: {len(case.body)}")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "replace")
 
 
 def test_damaged_bytes_on_sockets_stop_nothing(
@@ -238,6 +245,44 @@ def test_damaged_bytes_on_sockets_stop_nothing(
     errors = [line for line in live.log.getvalue().splitlines() if '"level": "error"' in line]
     assert not errors
     wait_until(lambda: live.queued() == 0)
+
+
+def one_answer(port: int, data: bytes) -> tuple[int, bytes]:
+    """Status and body of the answer to one request; (0, b"") where more is waited for."""
+    with socket.create_connection(("127.0.0.1", port), 10) as connection:
+        connection.sendall(data)
+        answer = http.client.HTTPResponse(connection)
+        try:
+            answer.begin()
+            return answer.status, answer.read()
+        except (OSError, http.client.HTTPException):
+            return 0, b""
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_connection_and_application_say_the_same_of_damaged_requests(
+    seed: int, make_live: Callable[..., Any], photo: Callable[..., bytes]
+) -> None:
+    """A request that would be answered by the connection itself, and the same one that asks for a
+    compressed answer, which is the application's; errors are not compressed."""
+    live = make_live(ListenerOptions(limits=replace(LIMITS, body_seconds=0.3, header_seconds=0.3)))
+    damage = Damage(20 + seed, photo())
+    statuses: dict[int, int] = {}
+    for number in range(DIRECT_CASES):
+        case = damage.binary()
+        for _ in range(int(damage.random.integers(2))):
+            damage.pick((damage.path, damage.header, damage.cut, damage.flip))(case)
+        direct = one_answer(live.listeners.port, head_of(case) + case.body)
+        case.headers.append(("Accept-Encoding", "deflate"))
+        general = one_answer(live.listeners.port, head_of(case) + case.body)
+        told = f"case {number} of seed {seed}: {str(case)[:600]}"
+        assert direct[0] == general[0], told
+        if direct[0] >= 400:
+            assert direct[1] == general[1], told
+        statuses[direct[0]] = statuses.get(direct[0], 0) + 1
+    assert min(statuses[200], statuses[400]) > DIRECT_CASES // 20
+    wait_until(lambda: live.held() == 0 and live.queued() == 0)
+    assert '"level": "error"' not in live.log.getvalue()
 
 
 def good_message(random: np.random.Generator) -> Any:

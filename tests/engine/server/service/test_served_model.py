@@ -104,7 +104,7 @@ def test_a_started_service_has_run_every_task(
 def test_options_reach_the_session(artifact: Path) -> None:
     spec = ModelSpec("random", artifact, "native", "bfloat16", 1, "1MB")
     served = ServedModel(spec, "1")
-    assert (served.backend, served.precision) == ("native", "bfloat16")
+    assert (served.info.backend, served.info.precision) == ("native", "bfloat16")
     result = served.run("depth", [np.zeros((1, 3, 24, 40), np.float32)])
     session = Session(artifact, "native", "bfloat16", 1, "1MB")
     expected = session.run_normalised(np.zeros((1, 3, 24, 40), np.float32), "depth")
