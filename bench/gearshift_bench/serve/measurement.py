@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from gearshift_bench.latency.workload import Workload, markov, parse_weights, si
 from gearshift_bench.peers.host import describe_host, load_average
 from gearshift_bench.serve import memory, plans
 from gearshift_bench.serve.drive import run
+from gearshift_bench.serve.floor import Floor
 from gearshift_bench.serve.http_client import HttpClient
 from gearshift_bench.serve.payload import make_payloads, random_image
 from gearshift_bench.serve.report import EXPLANATION, to_text
@@ -97,10 +98,11 @@ def choose_plans(
     seconds: float = arguments.duration
     chosen: list[Plan] = []
     if arguments.overhead:
-        run_here = open_session(arguments, target)
-        payloads = make_payloads(target.tasks, target.height, target.width)
-        send = client.prepare_blocking(target.model, payloads)
-        chosen.append(partial(plans.overhead, driver.requests, run_here, send, seconds))
+        options = session_options(arguments, target)
+        run_here = open_session(options, target)
+        chosen.append(
+            partial(_overhead, client, target, driver.requests, run_here, options, seconds)
+        )
     if arguments.soak is None:
         chosen += [partial(plans.at_rate, driver, rate, seconds) for rate in rates]
     if arguments.overload:
@@ -111,6 +113,20 @@ def choose_plans(
     if arguments.capacity or not chosen:
         chosen.insert(0, partial(plans.capacity, driver, seconds))
     return chosen
+
+
+async def _overhead(
+    client: Client,
+    target: Target,
+    requests: Iterator[str],
+    run_here: Callable[[str], object],
+    options: Mapping[str, Any],
+    seconds: float,
+) -> dict[str, Any]:
+    payloads = make_payloads(target.tasks, target.height, target.width)
+    send = client.prepare_blocking(target.model, payloads)
+    with Floor(payloads, options) as floor:
+        return await plans.overhead(requests, run_here, send, floor.send, seconds)
 
 
 async def _soak(
@@ -140,16 +156,21 @@ def memory_reader(pid: int | None, client: Client) -> plans.ReadMemory | None:
     return of_metrics
 
 
-def open_session(arguments: argparse.Namespace, target: Target) -> Callable[[str], object]:
+def session_options(arguments: argparse.Namespace, target: Target) -> dict[str, Any]:
+    """Of the session that a server is compared with."""
+    return {
+        "model": arguments.session or target.model,
+        "backend": arguments.backend,
+        "precision": arguments.precision,
+        "threads": arguments.threads,
+    }
+
+
+def open_session(options: Mapping[str, Any], target: Target) -> Callable[[str], object]:
     """The same requests to a session of this process, warm. Raises GearshiftError."""
     from gearshift import Session
 
-    session = Session(
-        arguments.session or target.model,
-        arguments.backend,
-        arguments.precision,
-        arguments.threads,
-    )
+    session = Session(**options)
     image = random_image(target.height, target.width)
     for task in target.tasks:
         session.run_normalised(image, task)

@@ -26,6 +26,8 @@ MOST_SLOWER = 3.0
 """p99 of accepted requests under overload over that of an unloaded server: the target."""
 MOST_OVERHEAD = 0.001
 """Seconds that a request through the server may take beyond one to a session: the target."""
+NEIGHBOURS = 24
+"""Pairs of requests between which nothing else is measured."""
 MEMORY_SAMPLES = 120
 """Of a soak."""
 
@@ -112,46 +114,73 @@ async def overhead(
     requests: Iterator[str],
     run_here: Callable[[str], object],
     send: Callable[[str], TimedReply],
+    send_bare: Callable[[str], float],
     seconds: float,
 ) -> dict[str, Any]:
-    """A request to the server beside the same one to a session in this process, in turns; both are
-    waited for without an event loop.
+    """A request to the server beside the same one to a session in this process, in turns; now and
+    then, for as long again, one over a bare socket beside the session. Nobody waits on an event
+    loop.
 
     `overhead` is the difference of the medians; `low` and `high` are the interval of the median
-    difference between neighbours.
+    difference between neighbours. `floor` is the difference that a bare socket makes.
 
     Raises:
         OSError: a request was not answered.
     """
     loop = asyncio.get_running_loop()
-    here: list[float] = []
-    there: list[float] = []
     replies: list[float] = []
-    end = loop.time() + seconds
-    while loop.time() < end or not here:
-        task = next(requests)
-        start = loop.time()
-        run_here(task)
-        here.append(loop.time() - start)
+
+    def ask(task: str) -> float:
         took, reply = send(task)
-        there.append(took)
         if reply.ending != "answered":
             raise ConnectionAbortedError(0, f"a request {reply.ending}: {reply.detail}")
         if reply.compute is not None:
-            replies.append(there[-1] - reply.compute)
-    difference = float(np.median(there) - np.median(here))
-    low, high = median_interval(np.subtract(there, here))
+            replies.append(took - reply.compute)
+        return took
+
+    server, bare = _Pairs(run_here, ask), _Pairs(run_here, send_bare)
+    end = loop.time() + 2 * seconds
+    while loop.time() < end or not bare.here:
+        # Not one after the other: each would find the caches filled by two others.
+        for pairs in (server, bare):
+            for _ in range(NEIGHBOURS):
+                pairs.add(next(requests))
+    low, high = median_interval(np.subtract(server.there, server.here))
     return {
         "kind": "overhead",
-        "session": latency_entry(here),
-        "server": latency_entry(there),
+        "session": latency_entry(server.here),
+        "server": latency_entry(server.there),
+        "bare": latency_entry(bare.there),
         "beside_compute": distribution(replies),
-        "overhead": difference,
+        "overhead": server.difference,
         "low": low,
         "high": high,
+        "floor": bare.difference,
         "target": MOST_OVERHEAD,
-        "reached": difference < MOST_OVERHEAD,
+        "reached": server.difference < MOST_OVERHEAD,
     }
+
+
+class _Pairs:
+    """Seconds that the same requests took here and there."""
+
+    def __init__(self, run_here: Callable[[str], object], ask: Callable[[str], float]) -> None:
+        self._run_here = run_here
+        self._ask = ask
+        self.here: list[float] = []
+        self.there: list[float] = []
+
+    def add(self, task: str) -> None:
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        self._run_here(task)
+        self.here.append(loop.time() - start)
+        self.there.append(self._ask(task))
+
+    @property
+    def difference(self) -> float:
+        """Of the medians."""
+        return float(np.median(self.there) - np.median(self.here))
 
 
 async def soak(

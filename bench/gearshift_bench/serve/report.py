@@ -96,11 +96,13 @@ def _overhead(record: dict[str, Any]) -> str:
     return "\n".join(
         [
             f"session in this process: {_interval(session)}",
+            f"behind a bare socket:    {_interval(record['bare'])}",
             f"through the server:      {_interval(server)}",
             f"overhead: {_ms(record['overhead'])} ms between the medians of "
             f"{server['count']} requests each, in turns; between neighbours "
             f"{_ms(record['low'])} to {_ms(record['high'])} "
             f"(target under {_ms(record['target'])}: {_reached(record)})",
+            f"of it {_ms(record['floor'])} ms are what the same bytes cost over a bare socket",
             f"beside the computation that the server tells: {_ms((beside or {}).get('median'))} ms",
         ]
     )

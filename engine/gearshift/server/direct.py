@@ -11,7 +11,9 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -41,6 +43,27 @@ ALIGNMENT = 16
 _UNUSUAL = frozenset({"content-encoding", "transfer-encoding", "expect", "upgrade"})
 
 
+@dataclass(frozen=True)
+class Head:
+    """What line and headers of an ordinary request say."""
+
+    path: str
+    model: str
+    version: str
+    """Empty: the one that is served."""
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    length: int
+    """Bytes of the body."""
+    json_length: int
+    """Of the JSON at its beginning."""
+
+    @property
+    def route(self) -> str:
+        """The pattern of the path."""
+        return f"/v2/models/{{model}}{'/versions/{version}' if self.version else ''}/infer"
+
+
 class Direct:
     """Of one server; `guard` and `service` are those that its application has."""
 
@@ -48,25 +71,39 @@ class Direct:
         self.service = service
         self.limits = limits
         self.guard = guard
+        # A client says the same before each of its tensors.
+        self._same_head = lru_cache(maxsize=64)(self._read_head)
 
     def begin(
-        self, target: bytes, raw_headers: Sequence[tuple[bytes, bytes]], answer: SendAnswer
+        self, target: bytes, headers: Sequence[tuple[bytes, bytes]], answer: SendAnswer
     ) -> DirectRequest | None:
         """A POST of which line and headers have come; None: it is the application's.
 
         Args:
             target: as it stands in the request's first line.
-            raw_headers: names in lower case.
+            headers: names in lower case.
             answer: called once, with the whole answer, unless the request is `lost`.
         """
-        found = _TARGET.fullmatch(target.decode("latin-1"))
-        if found is None or self.guard.traced:
+        head = self._same_head(target, tuple(headers))
+        if head is None or self.guard.traced:
             return None
+        try:
+            self.guard.admit("POST", head.path, head.headers)
+        except RequestError:
+            return None
+        return DirectRequest(self, head, answer)
+
+    def _read_head(
+        self, target: bytes, raw_headers: tuple[tuple[bytes, bytes], ...]
+    ) -> Head | None:
+        """None: it is out of the ordinary."""
+        found = _TARGET.fullmatch(target.decode("latin-1"))
         headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in raw_headers}
         json_length = _number(headers.get(HEADER_LENGTH))
         length = _number(headers.get("content-length"))
         if (
-            json_length is None
+            found is None
+            or json_length is None
             or length is None
             or not json_length <= length <= min(NEAR_BYTES, self.limits.body_bytes)
             or len(headers) != len(raw_headers)
@@ -74,11 +111,7 @@ class Direct:
             or headers.get("accept-encoding", "").strip().lower() in COMPRESSORS
         ):
             return None
-        try:
-            self.guard.admit("POST", found[0], headers)
-        except RequestError:
-            return None
-        return DirectRequest(self, found, headers, length, json_length, answer)
+        return Head(found[0], found[1], found[3] or "", headers, length, json_length)
 
 
 class SendAnswer(Protocol):
@@ -90,27 +123,18 @@ class SendAnswer(Protocol):
 class DirectRequest:
     """One request, from its headers to its end."""
 
-    def __init__(
-        self,
-        direct: Direct,
-        target: re.Match[str],
-        headers: dict[str, str],
-        length: int,
-        json_length: int,
-        answer: SendAnswer,
-    ) -> None:
+    def __init__(self, direct: Direct, head: Head, answer: SendAnswer) -> None:
         self._begun = time.perf_counter()
         self._direct = direct
-        self._target = target
-        self._headers = headers
+        self._head = head
         self._answer = answer
         # So that the tensor, which comes behind the JSON, can be read where it lies.
-        gap = -json_length % ALIGNMENT
-        self._body = np.empty(gap + length, np.uint8).data[gap:]
+        gap = -head.json_length % ALIGNMENT
+        self._body = np.empty(gap + head.length, np.uint8).data[gap:]
         self._size = 0
         self._asked: RestRequest | None = None
         self._entry: Entry | None = None
-        self._id = request_id(headers.get("x-request-id"))
+        self._id = request_id(head.headers.get("x-request-id"))
         self.response_complete = False
         self.keep_alive = True
 
@@ -133,11 +157,10 @@ class DirectRequest:
 
         False: the application must answer it after all, and this has let it go.
         """
-        direct = self._direct
-        model, _, version = self._target.groups()
+        direct, head = self._direct, self._head
         try:
             asked = read_infer(
-                direct.service, direct.limits, model, version or "", self.body, self._headers
+                direct.service, direct.limits, head.model, head.version, self.body, head.headers
             )
             if not asked.binary:
                 self._let_go()
@@ -196,10 +219,10 @@ class DirectRequest:
         if self._entry is not None:
             direct.service.ended(self._entry, result)
         self._let_go()
-        route = "/v2/models/{model}" + ("/versions/{version}" if self._target[2] else "") + "/infer"
         error = result if isinstance(result, BaseException) else None
         seconds = time.perf_counter() - self._begun
-        direct.guard.tell(self._id, "POST", self._target[0], route, status, error, seconds)
+        path, route = self._head.path, self._head.route
+        direct.guard.tell(self._id, "POST", path, route, status, error, seconds)
 
     def _let_go(self) -> None:
         self._direct.guard.held.remove(self._size)

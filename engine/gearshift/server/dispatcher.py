@@ -25,6 +25,8 @@ from gearshift.server.requests import InferAnswer, InferRequest, ServiceSettings
 from gearshift.server.served_model import BatchResult, Floats, ServedModel
 from gearshift.server.worker import Worker
 
+NEAR_SECONDS = 0.01
+"""A batch that takes no longer, as far as is known, may hold up the event loop."""
 CLOSE_SECONDS = 10.0
 """To wait for the batch that runs at the end."""
 
@@ -180,7 +182,10 @@ class Dispatcher:
         )
         images = [one.image for one in waiting]
         job = partial(first.served.run, batch.key.task, images)
-        self._worker.run(job, partial(self._finish, batch, event))
+        # Where others wait, reading more requests meanwhile is worth more.
+        near = not self.scheduler.queued and 0 < batch.expected_seconds <= NEAR_SECONDS
+        run = self._worker.run_here if near else self._worker.run
+        run(job, partial(self._finish, batch, event))
         self._observer.batch_started(event)
 
     def _finish(self, batch: Batch, event: BatchEvent, result: BatchResult) -> None:

@@ -102,7 +102,12 @@ def test_overhead_is_the_time_beside_the_session(simulate, extra: float) -> None
             loop.jump(0.009 + extra)
             return 0.006 + extra, Reply("answered", compute=0.006)
 
-        record = await plans.overhead(cycle("a"), lambda task: loop.jump(0.006), send, 2.0)
+        def run_here(task: str) -> None:
+            loop.jump(0.006)
+
+        record = await plans.overhead(cycle("a"), run_here, send, lambda task: 0.0063, 2.0)
+        assert record["floor"] == pytest.approx(0.0003)
+        assert record["session"]["count"] == record["server"]["count"] > 100
         assert record["overhead"] == pytest.approx(extra)
         assert record["low"] == pytest.approx(extra)
         assert record["beside_compute"]["median"] == pytest.approx(extra)
@@ -115,7 +120,9 @@ def test_overhead_of_a_refusing_server_is_no_figure(simulate) -> None:
     async def main() -> None:
         send = (0.001, Reply("refused"))
         with pytest.raises(OSError, match="refused"):
-            await plans.overhead(cycle("a"), lambda task: None, lambda task: send, 1.0)
+            await plans.overhead(
+                cycle("a"), lambda task: None, lambda task: send, lambda task: 0.0, 1.0
+            )
 
     simulate(main())
 
