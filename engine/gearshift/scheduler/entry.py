@@ -59,7 +59,5 @@ class Batch:
     """Another task, or another model, ran before it."""
     expected_seconds: float
     """What the scheduler expects it to take; 0 when it knows nothing yet."""
-
-    @property
-    def images(self) -> int:
-        return sum(entry.images for entry in self.entries)
+    images: int
+    """Of all entries."""

@@ -53,7 +53,7 @@ class DuePolicy:
 
     def choose(self, state: State, now: float) -> list[Entry] | float:
         first = min(state.entries(), key=_by_due)
-        stay = self._stay(state, first, now)
+        stay = self._stay(state, first, now) if state.queued > 1 else None
         batch = _batch(state, (stay or first).key)
         if stay is None and len(state.waiting) == 1:
             until = self._worth_waiting_until(state, batch, now)
@@ -125,7 +125,10 @@ class RoundRobinPolicy:
 
 
 def _batch(state: State, key: Key) -> list[Entry]:
-    return _first_images(sorted(state.waiting[key], key=_by_due), state.useful_batch(key))
+    entries = state.waiting[key]
+    if len(entries) == 1:
+        return entries.copy()
+    return _first_images(sorted(entries, key=_by_due), state.useful_batch(key))
 
 
 def _first_images(entries: Iterable[Entry], most: int) -> list[Entry]:

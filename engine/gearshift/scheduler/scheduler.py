@@ -131,7 +131,7 @@ class Scheduler:
         if switched:
             state.stayed_seconds = 0.0
         state.last = key
-        state.running = Batch(key, chosen, now, switched, expected)
+        state.running = Batch(key, chosen, now, switched, expected, images)
         return state.running
 
     def finished(self, batch: Batch, now: float, learn: bool = True) -> None:

@@ -30,17 +30,21 @@ class ServiceTimes:
         """Times of `_idle` that a model's batches take now."""
         self._switch: dict[str, float] = {}
         self._useful: dict[tuple[Key, int, float], int] = {}
-        """What `useful_batch` has found since `_idle` last changed."""
+        """What `useful_batch` has found; kept true when times change, while nobody waits for it."""
 
     def measured(self, key: Key, images: int, seconds: float) -> None:
         """A batch takes so long on idle hardware, without a switch; what was known is forgotten."""
-        self._useful.clear()
         times = self._idle.pop(key, {})
         times[images] = seconds
         # A key that is used goes to the end: the front one is forgotten first.
         self._idle[key] = times
         if len(self._idle) > MOST_KEYS:
             del self._idle[next(iter(self._idle))]
+            self._useful.clear()
+        for asked in self._useful:
+            other, most, least_gain = asked
+            if other[:3] == key[:3]:
+                self._useful[asked] = _useful_batch(self._nearest(other)[0], most, least_gain)
 
     def measured_switch(self, model: str, seconds: float) -> None:
         """A batch takes so much longer when another task ran before it."""
@@ -94,6 +98,8 @@ class ServiceTimes:
         """
         asked = key, most, least_gain
         if asked not in self._useful:
+            if len(self._useful) > MOST_KEYS:
+                self._useful.clear()
             self._useful[asked] = _useful_batch(self._nearest(key)[0], most, least_gain)
         return self._useful[asked]
 
