@@ -51,17 +51,20 @@ class Exchange:
 
     def feed(self, data: bytes | memoryview) -> None:
         """Raises ValueError for what is no such answer."""
-        if self._left is None:
-            before = len(self._received)
-            self._received += data[:MOST_HEADER_BYTES]
-            end = self._received.find(b"\r\n\r\n")
-            if end < 0:
-                if len(self._received) > MOST_HEADER_BYTES:
-                    raise ValueError("headers too long")
+        while self._left is None:
+            if not data:
                 return
-            self._read_head(bytes(self._received[:end]))
-            data = data[end + 4 - before :]
-        assert self._left is not None
+            before = len(self._received)
+            # A tensor is behind it: only its beginning is looked at for the head's end.
+            self._received += data[:KEPT_BYTES]
+            end = self._received.find(b"\r\n\r\n")
+            if end >= 0:
+                self._read_head(bytes(self._received[:end]))
+                data = data[end + 4 - before :]
+            elif len(self._received) > MOST_HEADER_BYTES:
+                raise ValueError("headers too long")
+            else:
+                data = data[KEPT_BYTES:]
         if len(data) > self._left:
             raise ValueError("more bytes than announced")
         self._left -= len(data)
@@ -76,10 +79,12 @@ class Exchange:
         self.length = self._left = int(self.headers[b"content-length"])
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """One kept connection, one exchange at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, buffer: memoryview) -> None:
+        """`buffer` may be shared: what is read into it is done with at once."""
+        self._buffer = buffer
         self._transport: asyncio.Transport | None = None
         self._exchange = Exchange(0)
         self._done: asyncio.Future[Exchange] | None = None
@@ -89,12 +94,15 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self.usable = True
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         if self._done is None or self._done.done():
             self.close()
             return
         try:
-            self._exchange.feed(memoryview(data))
+            self._exchange.feed(self._buffer[:nbytes])
         except (ValueError, KeyError, IndexError) as error:
             self.close()
             self._done.set_exception(ConnectionAbortedError(0, f"no such answer: {error}"))
@@ -141,6 +149,7 @@ class HttpClient:
         self._key = f"authorization: Bearer {api_key}\r\n" if api_key else ""
         self._idle: list[Connection] = []
         self._blocking: list[socket.socket] = []
+        self._buffer = memoryview(bytearray(READ_BYTES))
 
     async def models(self) -> list[str]:
         """Names of the models that are ready.
@@ -189,7 +198,7 @@ class HttpClient:
         if self._tls is not None:
             connection = self._tls.wrap_socket(connection, server_hostname=self._host)
         self._blocking.append(connection)
-        buffer = memoryview(bytearray(READ_BYTES))
+        buffer = self._buffer
 
         def send(task: str) -> TimedReply:
             answer = Exchange(KEPT_BYTES)
@@ -231,7 +240,7 @@ class HttpClient:
         if connection is None:
             loop = asyncio.get_running_loop()
             _, connection = await loop.create_connection(
-                Connection, self._host, self._port, ssl=self._tls
+                lambda: Connection(self._buffer), self._host, self._port, ssl=self._tls
             )
         answer = await connection.exchange(request, keep)
         if connection.usable:

@@ -24,6 +24,8 @@ OVERLOAD = 2.0
 """Of the capacity."""
 MOST_SLOWER = 3.0
 """p99 of accepted requests under overload over that of an unloaded server: the target."""
+SETTLING_SECONDS = 1.0
+"""Of an overload, in which a server finds out that it is one."""
 MOST_OVERHEAD = 0.001
 """Seconds that a request through the server may take beyond one to a session: the target."""
 NEIGHBOURS = 24
@@ -55,7 +57,14 @@ class Driver:
 
 async def at_rate(driver: Driver, rate: float, seconds: float) -> dict[str, Any]:
     """Latencies at so many requests a second."""
-    load = await open_loop(driver.send, driver.requests, driver.arrivals(rate, seconds))
+    return _at_rate(driver, rate, await _open_loop(driver, rate, seconds))
+
+
+async def _open_loop(driver: Driver, rate: float, seconds: float) -> Load:
+    return await open_loop(driver.send, driver.requests, driver.arrivals(rate, seconds))
+
+
+def _at_rate(driver: Driver, rate: float, load: Load) -> dict[str, Any]:
     kind = "poisson" if driver.poisson else "fixed"
     return {"kind": "rate", "rate": rate, "arrivals": kind, **_summary(load)}
 
@@ -90,14 +99,19 @@ async def overload(driver: Driver, seconds: float) -> dict[str, Any]:
     """An unloaded server, its capacity, and what it does at twice of that.
 
     `slower` is the p99 of answers at that rate over the unloaded one; None where a p99 is not
-    known.
+    known. `settled` is the same ratio without the first second, in which a server cannot know yet
+    that it is no burst.
     """
     calm = await unloaded(driver, seconds)
     found = await capacity(driver, max(seconds / 4, 1.0))
     rate = OVERLOAD * found["answers_per_second"]
     # What the last step left in the queue is none of this load's.
     await asyncio.sleep(1.0)
-    loaded = await at_rate(driver, max(rate, 1.0), seconds)
+    load = await _open_loop(driver, max(rate, 1.0), seconds)
+    loaded = _at_rate(driver, max(rate, 1.0), load)
+    first = min((outcome.intended for outcome in load.outcomes), default=0.0)
+    later = [one for one in load.outcomes if one.intended >= first + SETTLING_SECONDS]
+    settled = summarise(later, load.seconds)
     slower = _ratio(loaded["latency"], calm["latency"], "p99")
     return {
         "kind": "overload",
@@ -105,6 +119,7 @@ async def overload(driver: Driver, seconds: float) -> dict[str, Any]:
         "capacity": found,
         "overloaded": loaded,
         "slower": slower,
+        "settled": _ratio(settled["latency"], calm["latency"], "p99"),
         "target": MOST_SLOWER,
         "reached": None if slower is None else slower < MOST_SLOWER and not loaded["failed"],
     }

@@ -86,8 +86,13 @@ def _overload(record: dict[str, Any]) -> str:
         lines.append(
             f"p99 of accepted requests is {record['slower']:.2f} times the unloaded one "
             f"(target under {record['target']:g}: {_reached(record)})"
+            f"{_settled(record['settled'])}"
         )
     return "\n".join(lines)
+
+
+def _settled(slower: float | None) -> str:
+    return "" if slower is None else f"; without the first second {slower:.2f} times"
 
 
 def _overhead(record: dict[str, Any]) -> str:

@@ -182,11 +182,15 @@ class Dispatcher:
         )
         images = [one.image for one in waiting]
         job = partial(first.served.run, batch.key.task, images)
-        # Where others wait, reading more requests meanwhile is worth more.
-        near = not self.scheduler.queued and 0 < batch.expected_seconds <= NEAR_SECONDS
-        run = self._worker.run_here if near else self._worker.run
+        run = self._worker.run_here if self._is_near(batch) else self._worker.run
         run(job, partial(self._finish, batch, event))
         self._observer.batch_started(event)
+
+    def _is_near(self, batch: Batch) -> bool:
+        # Where more come, it is better to read those meanwhile, and to refuse them soon.
+        if self.scheduler.queued or self.scheduler.overloaded:
+            return False
+        return 0 < batch.expected_seconds <= NEAR_SECONDS
 
     def _finish(self, batch: Batch, event: BatchEvent, result: BatchResult) -> None:
         now = time.monotonic()

@@ -71,6 +71,40 @@ def test_overload_tells_a_short_queue_from_a_long_one(simulate, most: int, reach
         # An accepted request waits for at most `most` others and the one that runs.
         assert record["slower"] == pytest.approx(most + 1.5, abs=0.6)
         assert record["reached"] is reached
+        assert record["settled"] == pytest.approx(record["slower"], abs=0.3)
+
+    simulate(main())
+
+
+def test_how_an_overload_begins_is_told_apart(simulate) -> None:
+    """A server that takes in a long queue once, and then no more than one at a time."""
+
+    async def main() -> None:
+        server = QueueingServer(0.02, 1)
+        loop = asyncio.get_running_loop()
+        begun: list[float] = []
+
+        async def send(task: str) -> Reply:
+            # The unloaded requests, then those of the capacity, come before it.
+            since = loop.time()
+            slow = bool(begun) and since - begun[0] < 0.5
+            reply = await server(task)
+            if slow and reply.ending == "answered":
+                await asyncio.sleep(0.5)
+            return reply
+
+        made = driver(send)
+        arrivals = made.arrivals
+
+        def overloads(self: plans.Driver, rate: float, seconds: float):
+            begun.append(loop.time())
+            return arrivals(rate, seconds)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(plans.Driver, "arrivals", overloads)
+            record = await plans.overload(made, 10.0)
+        assert record["slower"] > 10
+        assert record["settled"] < 3
 
     simulate(main())
 
