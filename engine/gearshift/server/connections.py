@@ -77,11 +77,14 @@ class GuardedProtocol(HttpToolsProtocol):
             if self._header_bytes > self.limits.header_bytes:
                 self._refuse(431, self._headers_too_long())
                 return
-        if self.cycle is None or self.cycle.response_complete:
-            limits = self.limits
-            self._arm_read_timer(limits.header_seconds if self._in_headers else limits.body_seconds)
-        elif self._received and not self._in_headers:
-            self._arm_read_timer(self.limits.body_seconds)
+        limits = self.limits
+        answered = self.cycle is None or self.cycle.response_complete
+        if not self._in_headers:
+            # An application waits for the body itself.
+            if answered or self._received:
+                self._arm_read_timer(limits.body_seconds)
+        elif answered and messages == self._messages:
+            self._arm_read_timer(limits.header_seconds)
 
     def on_message_begin(self) -> None:
         self._in_headers, self._header_bytes, self._discarded_bytes = True, 0, 0
@@ -115,7 +118,8 @@ class GuardedProtocol(HttpToolsProtocol):
         assert self._request is not None
         keep_alive = self._request.keep_alive
         self._request = None
-        self._write(status, headers, body, keep_alive)
+        if not self.transport.is_closing():
+            self._write(status, headers, body, keep_alive)
         self.on_response_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -131,8 +135,8 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._in_headers, self._header_bytes = True, 0
         self._messages += 1
+        self._disarm_read_timer()
         if request := self._received:
-            self._disarm_read_timer()
             if request.received():
                 return
             # The application's after all: as if it had begun only now.

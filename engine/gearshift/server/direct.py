@@ -195,11 +195,11 @@ class DirectRequest:
         assert self._asked is not None
         try:
             body, said = write_answer(self._asked, result)
-            self._send(200, said, *body)
         except Exception as error:
             self._fail(error)
-        else:
-            self._end(200, result)
+            return
+        self._send(200, said, *body)
+        self._end(200, result)
 
     def _refuse(self, error: RequestError) -> None:
         self._send(error.status, *error_answer(str(error), headers_of(error)))

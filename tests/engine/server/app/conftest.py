@@ -170,6 +170,25 @@ def photo() -> Callable[..., bytes]:
     return make
 
 
+@pytest.fixture
+def asked_application(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Paths of the requests that reached it."""
+    paths: list[str] = []
+    application = Guard.__call__
+
+    async def counted(self: Guard, scope: Any, receive: Any, send: Any) -> None:
+        paths.append(scope["path"])
+        await application(self, scope, receive, send)
+
+    monkeypatch.setattr(Guard, "__call__", counted)
+    return paths
+
+
+@pytest.fixture
+def image() -> np.ndarray:
+    return np.random.default_rng(5).normal(size=(1, 3, 24, 40)).astype(np.float32)
+
+
 @pytest.fixture(name="ask_asgi", scope="session")
 def _ask_asgi() -> Callable[..., Any]:
     return ask_asgi

@@ -12,39 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gearshift.scheduler import SchedulerSettings
 from gearshift.server.auth import ApiKeys
 from gearshift.server.guard import Guard
 from gearshift.server.limits import Limits
 from gearshift.server.listeners import ListenerOptions
-from gearshift.server.requests import ServiceSettings
 
 from ..oip.wire import LENGTH, binary_request
 from ..waiting import wait_until
+from .exchanges import SECONDS, TARGET, ask, raw, read_answers, without_times
 
-SECONDS = 60
 KEY = "a-key-of-enough-length"
-TARGET = "/v2/models/random/infer"
-Answer = tuple[int, dict[str, str], bytes]
-
-
-@pytest.fixture
-def asked_application(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Paths of the requests that reached it."""
-    paths: list[str] = []
-    application = Guard.__call__
-
-    async def counted(self: Guard, scope: Any, receive: Any, send: Any) -> None:
-        paths.append(scope["path"])
-        await application(self, scope, receive, send)
-
-    monkeypatch.setattr(Guard, "__call__", counted)
-    return paths
-
-
-@pytest.fixture
-def image() -> np.ndarray:
-    return np.random.default_rng(5).normal(size=(1, 3, 24, 40)).astype(np.float32)
 
 
 @pytest.fixture
@@ -52,49 +29,6 @@ def connection(live: Any) -> Iterator[http.client.HTTPConnection]:
     made = http.client.HTTPConnection(live.http, timeout=SECONDS)
     yield made
     made.close()
-
-
-def ask(
-    connection: http.client.HTTPConnection,
-    body: bytes,
-    headers: dict[str, str],
-    target: str = TARGET,
-    method: str = "POST",
-) -> Answer:
-    connection.request(method, target, body, headers)
-    answer = connection.getresponse()
-    return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
-
-
-def raw(body: bytes, headers: dict[str, str], target: str = TARGET) -> bytes:
-    """As it goes over the wire."""
-    lines = [f"POST {target} HTTP/1.1", "Host: x", f"Content-Length: {len(body)}"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    return "\r\n".join([*lines, "", ""]).encode() + body
-
-
-def read_answers(plain: socket.socket, number: int) -> list[Answer]:
-    """So many answers that come one behind the other."""
-    file = plain.makefile("rb")
-    answers = []
-    for _ in range(number):
-        status = int(file.readline().split()[1])
-        found = http.client.parse_headers(file)
-        headers = {k.lower(): v for k, v in found.items()}
-        answers.append((status, headers, file.read(int(headers["content-length"]))))
-    return answers
-
-
-def without_times(answer: Answer) -> tuple[int, dict[str, str], Any, bytes]:
-    """What two answers to one request have in common."""
-    status, headers, body = answer
-    changing = {"date", "x-request-id", "connection", "content-length", LENGTH}
-    kept = {name: value for name, value in headers.items() if name not in changing}
-    length = int(headers.get(LENGTH, len(body)))
-    said = json.loads(body[:length])
-    for name in ("queue_us", "compute_us", "switched"):
-        said.get("parameters", {}).pop(name, None)
-    return status, kept, said, body[length:]
 
 
 @pytest.mark.parametrize("target", [TARGET, "/v2/models/random/versions/1/infer"])
@@ -333,71 +267,6 @@ def test_a_fault_is_a_500_that_tells_the_log_and_not_the_client(
     connection.close()
 
 
-def test_a_client_that_leaves_is_told_of_and_costs_nothing(
-    make_live: Callable[..., Any], image: np.ndarray, gate: Any
-) -> None:
-    """While its body comes, while it waits, and while its batch runs."""
-    live = make_live()
-    gate.close()
-    data = raw(*binary_request(image))
-    running, waiting, sending = (
-        socket.create_connection(("127.0.0.1", live.listeners.port), SECONDS) for _ in range(3)
-    )
-    running.sendall(data)
-    wait_until(lambda: len(gate.batches) == 1)
-    waiting.sendall(data)
-    wait_until(lambda: live.queued() == 1)
-    sending.sendall(data[:-1])
-    wait_until(lambda: live.held() > 2.9 * image.nbytes)
-    for plain in (sending, waiting, running):
-        plain.close()
-    wait_until(lambda: live.held() == 0 and live.queued() == 0)
-    gate.open()
-    connection = http.client.HTTPConnection(live.http, timeout=SECONDS)
-    assert ask(connection, *binary_request(image))[0] == 200
-    lines = [json.loads(line) for line in live.log.getvalue().splitlines()]
-    assert [line["status"] for line in lines if line["event"] == "request"] == [499] * 3 + [200]
-    (version,) = live.service.statistics("random").versions
-    assert (version.cancelled, version.success.count, version.fail.count) == (2, 1, 0)
-    assert [line for line in lines if line["level"] == "error"] == []
-    connection.close()
-
-
-def test_a_body_that_does_not_come_in_time_is_told_so(
-    make_live: Callable[..., Any], image: np.ndarray, asked_application: list[str]
-) -> None:
-    live = make_live(ListenerOptions(limits=Limits(body_seconds=0.3)))
-    data = raw(*binary_request(image))
-    for part in (len(data) - image.nbytes, len(data) - 1):
-        with socket.create_connection(("127.0.0.1", live.listeners.port), SECONDS) as plain:
-            plain.sendall(data[:part])
-            ((status, headers, body),) = read_answers(plain, 1)
-            assert (status, headers["connection"]) == (504, "close")
-            assert "0.3 s" in json.loads(body)["error"]
-            assert plain.recv(1) == b""
-    assert asked_application == []
-    assert live.held() == 0
-
-
-def test_bodies_are_held_to_what_all_may_have(
-    make_live: Callable[..., Any], image: np.ndarray
-) -> None:
-    live = make_live(ListenerOptions(limits=Limits(all_bodies_bytes=int(1.5 * image.nbytes))))
-    data = raw(*binary_request(image))
-    with socket.create_connection(("127.0.0.1", live.listeners.port), SECONDS) as slow:
-        slow.sendall(data[:-1])
-        wait_until(lambda: live.held() > 0.9 * image.nbytes)
-        connection = http.client.HTTPConnection(live.http, timeout=SECONDS)
-        status, headers, body = ask(connection, *binary_request(image))
-        assert (status, headers["retry-after"]) == (503, "1")
-        assert "come again" in json.loads(body)["error"]
-        slow.sendall(data[-1:])
-        assert read_answers(slow, 1)[0][0] == 200
-    assert ask(connection, *binary_request(image))[0] == 200
-    wait_until(lambda: live.held() == 0)
-    connection.close()
-
-
 def test_larger_bodies_than_allowed_are_the_applications(
     make_live: Callable[..., Any], image: np.ndarray, asked_application: list[str]
 ) -> None:
@@ -406,52 +275,6 @@ def test_larger_bodies_than_allowed_are_the_applications(
     assert ask(connection, *binary_request(image))[0] == 413
     assert asked_application == [TARGET]
     connection.close()
-
-
-def test_what_was_accepted_is_answered_though_the_server_ends(
-    make_live: Callable[..., Any], image: np.ndarray, gate: Any, session: Any
-) -> None:
-    live = make_live(settings=ServiceSettings(SchedulerSettings(most_batch=1)))
-    gate.close()
-    open_ones = [
-        socket.create_connection(("127.0.0.1", live.listeners.port), SECONDS) for _ in range(2)
-    ]
-    for number, plain in enumerate(open_ones):
-        plain.sendall(raw(*binary_request(image)))
-        wait_until(lambda number=number: len(gate.batches) + live.queued() == number + 1)  # type: ignore[misc]
-
-    async def end() -> None:
-        await live.service.drain(SECONDS)
-        await live.listeners.close(SECONDS)
-
-    ending = live.thread.begin(end())
-    gate.open()
-    for plain in open_ones:
-        (answer,) = read_answers(plain, 1)
-        assert without_times(answer)[3] == session.run_normalised(image, "depth").tobytes()
-        assert plain.recv(1) == b""
-        plain.close()
-    ending.result(SECONDS)
-
-
-def test_a_client_that_does_not_read_is_left_to_the_application(
-    make_live: Callable[..., Any], image: np.ndarray, asked_application: list[str]
-) -> None:
-    """Which waits until it does: answers do not pile up in memory."""
-    live = make_live()
-    asked = {"task": "rooms", "binary_data_output": True}
-    data = raw(*binary_request(np.tile(image, (8, 1, 1, 1)), parameters=asked))
-    with socket.create_connection(("127.0.0.1", live.listeners.port), SECONDS) as plain:
-        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**15)
-        sent = 0
-        while not asked_application:
-            assert sent < 200, "the server takes in whatever is sent"
-            plain.sendall(data)
-            sent += 1
-            time.sleep(0.02)
-        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**20)
-        answers = read_answers(plain, sent)
-    assert {status for status, _, _ in answers} == {200}
 
 
 def test_traced_requests_are_the_applications(
