@@ -143,6 +143,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._request = self.cycle = None  # type: ignore[assignment]
             super().on_headers_complete()
             super().on_body(bytes(request.body))
+            request.let_go()
         super().on_message_complete()
 
     def pause_writing(self) -> None:

@@ -71,8 +71,8 @@ class Direct:
         self.service = service
         self.limits = limits
         self.guard = guard
-        # A client says the same before each of its tensors.
-        self._same_head = lru_cache(maxsize=64)(self._read_head)
+        # A client says the same before each of its tensors. What holds keys is not kept.
+        self._head = _read_head if guard.asks_for_keys else lru_cache(maxsize=64)(_read_head)
 
     def begin(
         self, target: bytes, headers: Sequence[tuple[bytes, bytes]], answer: SendAnswer
@@ -84,34 +84,14 @@ class Direct:
             headers: names in lower case.
             answer: called once, with the whole answer, unless the request is `lost`.
         """
-        head = self._same_head(target, tuple(headers))
-        if head is None or self.guard.traced:
+        head = self._head(target, tuple(headers))
+        if head is None or head.length > self.limits.body_bytes or self.guard.traced:
             return None
         try:
             self.guard.admit("POST", head.path, head.headers)
         except RequestError:
             return None
         return DirectRequest(self, head, answer)
-
-    def _read_head(
-        self, target: bytes, raw_headers: tuple[tuple[bytes, bytes], ...]
-    ) -> Head | None:
-        """None: it is out of the ordinary."""
-        found = _TARGET.fullmatch(target.decode("latin-1"))
-        headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in raw_headers}
-        json_length = _number(headers.get(HEADER_LENGTH))
-        length = _number(headers.get("content-length"))
-        if (
-            found is None
-            or json_length is None
-            or length is None
-            or not json_length <= length <= min(NEAR_BYTES, self.limits.body_bytes)
-            or len(headers) != len(raw_headers)
-            or not _UNUSUAL.isdisjoint(headers)
-            or headers.get("accept-encoding", "").strip().lower() in COMPRESSORS
-        ):
-            return None
-        return Head(found[0], found[1], found[3] or "", headers, length, json_length)
 
 
 class SendAnswer(Protocol):
@@ -155,7 +135,7 @@ class DirectRequest:
     def received(self) -> bool:
         """The body is whole: let the request wait for its turn.
 
-        False: the application must answer it after all, and this has let it go.
+        False: the application must answer it after all. Then `let_go` is all that is left to do.
         """
         direct, head = self._direct, self._head
         try:
@@ -163,7 +143,6 @@ class DirectRequest:
                 direct.service, direct.limits, head.model, head.version, self.body, head.headers
             )
             if not asked.binary:
-                self._let_go()
                 return False
             self._asked = asked
             self._entry = direct.service.submit(asked.infer, self._done)
@@ -218,20 +197,40 @@ class DirectRequest:
         direct = self._direct
         if self._entry is not None:
             direct.service.ended(self._entry, result)
-        self._let_go()
+        self.let_go()
         error = result if isinstance(result, BaseException) else None
         seconds = time.perf_counter() - self._begun
         path, route = self._head.path, self._head.route
         direct.guard.tell(self._id, "POST", path, route, status, error, seconds)
 
-    def _let_go(self) -> None:
+    def let_go(self) -> None:
+        """Hold nothing any more: the connection keeps this until its next request."""
         self._direct.guard.held.remove(self._size)
+        self._size, self._body = 0, memoryview(b"")
+        self._asked = self._entry = None
+
+
+def _read_head(target: bytes, raw_headers: tuple[tuple[bytes, bytes], ...]) -> Head | None:
+    """None: it is out of the ordinary."""
+    found = _TARGET.fullmatch(target.decode("latin-1"))
+    headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in raw_headers}
+    json_length = _number(headers.get(HEADER_LENGTH))
+    length = _number(headers.get("content-length"))
+    if (
+        found is None
+        or json_length is None
+        or length is None
+        or not json_length <= length <= NEAR_BYTES
+        or len(headers) != len(raw_headers)
+        or not _UNUSUAL.isdisjoint(headers)
+        or headers.get("accept-encoding", "").strip().lower() in COMPRESSORS
+    ):
+        return None
+    return Head(found[0], found[1], found[3] or "", headers, length, json_length)
 
 
 def _number(header: str | None) -> int | None:
     """Of bytes; None where it is none, or too large for any request."""
-    return (
-        int(header)
-        if header and header.isascii() and header.isdigit() and len(header) < 10
-        else None
-    )
+    if header is None or not (header.isascii() and header.isdigit() and len(header) < 10):
+        return None
+    return int(header)

@@ -56,6 +56,10 @@ class Guard:
         self._telemetry = telemetry
 
     @property
+    def asks_for_keys(self) -> bool:
+        return bool(self._keys)
+
+    @property
     def traced(self) -> bool:
         """Every request needs its span."""
         return self._telemetry.tracing is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import http.client
 import json
 import socket
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gearshift.scheduler import SchedulerSettings
+from gearshift.server.direct import DirectRequest
 from gearshift.server.limits import Limits
 from gearshift.server.listeners import ListenerOptions
 from gearshift.server.requests import ServiceSettings
@@ -110,6 +112,24 @@ def test_after_a_refusal_the_connection_may_idle(
             time.sleep(0.3)
         plain.sendall(data[:30])
         assert read_answers(plain, 1)[0][0] == 408
+
+
+def test_an_idle_connection_keeps_no_tensor(
+    make_live: Callable[..., Any], image: np.ndarray
+) -> None:
+    """After an answer, after a refusal, and after one that the application gave."""
+    live = make_live()
+    json_answer = {"task": "depth"}
+    for number, changes in enumerate(({}, {"id": 5}, {"parameters": json_answer})):
+        with socket.create_connection(("127.0.0.1", live.listeners.port), SECONDS) as plain:
+            plain.sendall(raw(*binary_request(image + number, **changes)))
+            assert read_answers(plain, 1)[0][0] == (400 if "id" in changes else 200)
+            wait_until(lambda: live.held() == 0)
+            gc.collect()
+            kept = [found for found in gc.get_objects() if type(found) is DirectRequest]
+            assert kept or number == 2
+            assert [len(found.body) for found in kept] == [0] * len(kept)
+            assert not [found for found in kept if found._asked or found._entry]
 
 
 def test_bodies_are_held_to_what_all_may_have(
