@@ -72,7 +72,9 @@ def _add_listening(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--grpc-port", type=int, default=8001, help="(default: 8001)")
     group.add_argument("--no-grpc", action="store_true", help="HTTP only")
     group.add_argument("--api-keys", type=Path, metavar="FILE", help="keys, one a line")
-    group.add_argument("--tls-cert", type=Path, metavar="PEM", help="certificate chain")
+    group.add_argument(
+        "--tls-cert", type=Path, metavar="PEM", help="certificate chain; SIGHUP reads it again"
+    )
     group.add_argument("--tls-key", type=Path, metavar="PEM", help="its private key")
     group.add_argument(
         "--allow-reload", action="store_true", help="let clients load and unload models"

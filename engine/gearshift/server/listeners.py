@@ -54,16 +54,29 @@ class ListenerOptions:
     def __post_init__(self) -> None:
         if (self.certificate is None) != (self.certificate_key is None):
             raise InputError("TLS needs both: give --tls-cert and --tls-key, or neither")
+        self.load_certificate(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+
+    def load_certificate(self, context: ssl.SSLContext) -> None:
+        """Put the files, as they are now, into a context; nothing without TLS.
+
+        Raises:
+            InputError: they cannot be used; the context may have lost what it had.
+        """
         if self.certificate is None or self.certificate_key is None:
             return
         try:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(self.certificate, self.certificate_key, password="")
         except (OSError, ValueError) as error:
             raise InputError(
                 f"TLS certificate {self.certificate} and key {self.certificate_key} cannot be "
                 f"used: {error}"
             ) from None
+
+    def certificate_pair(self) -> tuple[bytes, bytes] | None:
+        """Key and certificate as gRPC takes them; None: no TLS."""
+        if self.certificate is None or self.certificate_key is None:
+            return None
+        return self.certificate_key.read_bytes(), self.certificate.read_bytes()
 
 
 class Listeners:
@@ -80,6 +93,8 @@ class Listeners:
         self._http: _Uvicorn | None = None
         self._http_task: asyncio.Task[None] | None = None
         self._grpc: grpc.aio.Server | None = None
+        self._new_pair: tuple[bytes, bytes] | None = None
+        """A certificate that gRPC has not taken yet."""
         self.port = 0
         """Of HTTP, once open."""
         self.grpc_port: int | None = None
@@ -104,6 +119,20 @@ class Listeners:
         self._http_task = asyncio.create_task(self._http.serve([bound]))
         while not self._http.started and not self._http_task.done():
             await asyncio.sleep(0.005)
+
+    def reload_certificate(self) -> None:
+        """Connections from now on get the certificate that the files hold; those that are open go
+        on as they are.
+
+        Raises:
+            InputError: it cannot be used; the old one is kept.
+        """
+        options = self._options
+        # Not into the one in use before it is known to be good.
+        options.load_certificate(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+        if self._http is not None and self._http.config.ssl is not None:
+            options.load_certificate(self._http.config.ssl)
+        self._new_pair = options.certificate_pair()
 
     async def close(self, seconds: float) -> None:
         """Take no more connections, and wait at most so long for the answers being sent.
@@ -166,15 +195,22 @@ class Listeners:
         host = f"[{options.host}]" if ":" in options.host else options.host
         address = f"{host}:{port}"
         try:
-            if options.certificate is None or options.certificate_key is None:
+            pair = options.certificate_pair()
+            if pair is None:
                 self.grpc_port = server.add_insecure_port(address)
             else:
-                pair = options.certificate_key.read_bytes(), options.certificate.read_bytes()
-                credentials = grpc.ssl_server_credentials([pair])
+                credentials = grpc.dynamic_ssl_server_credentials(
+                    grpc.ssl_server_certificate_configuration([pair]), self._take_new_pair
+                )
                 self.grpc_port = server.add_secure_port(address, credentials)
         except RuntimeError as error:
             raise _not_bound("gRPC", options.host, port, "--grpc-port", str(error)) from None
         return server
+
+    def _take_new_pair(self) -> grpc.ServerCertificateConfiguration | None:
+        """What gRPC asks before each handshake, on threads of its own; None: as before."""
+        pair, self._new_pair = self._new_pair, None
+        return None if pair is None else grpc.ssl_server_certificate_configuration([pair])
 
 
 class _Uvicorn(uvicorn.Server):

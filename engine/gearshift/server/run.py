@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 from PIL import Image
 
+from gearshift.errors import InputError
 from gearshift.server.errors import RequestError
 from gearshift.server.listeners import ListenerOptions, Listeners
 from gearshift.server.logs import Log, LoggingBridge
@@ -36,7 +37,7 @@ def run(
     drain_seconds: float = 25.0,
     observers: Sequence[Observer] = (),
 ) -> None:
-    """Serve until SIGTERM or SIGINT; SIGHUP loads all models again.
+    """Serve until SIGTERM or SIGINT; SIGHUP loads certificate and models again.
 
     Args:
         drain_seconds: for accepted requests to be answered after the signal.
@@ -66,7 +67,7 @@ async def _live(
     drain_seconds: float,
 ) -> None:
     ending = asyncio.Event()
-    _handle_signals(service, log, ending)
+    _handle_signals(service, listeners, log, ending)
     starting: asyncio.Task[None] | None = None
     try:
         await listeners.open()
@@ -109,7 +110,9 @@ async def _first(task: asyncio.Task[None], event: asyncio.Event) -> None:
     waiting.cancel()
 
 
-def _handle_signals(service: Service, log: Log, ending: asyncio.Event) -> None:
+def _handle_signals(
+    service: Service, listeners: Listeners, log: Log, ending: asyncio.Event
+) -> None:
     loop = asyncio.get_running_loop()
     reloads: set[asyncio.Task[None]] = set()
 
@@ -122,7 +125,7 @@ def _handle_signals(service: Service, log: Log, ending: asyncio.Event) -> None:
 
     def reload() -> None:
         log.write("told to reload", signal="SIGHUP")
-        task = loop.create_task(_reload(service, log))
+        task = loop.create_task(_reload(service, listeners, log))
         reloads.add(task)
         task.add_done_callback(reloads.discard)
 
@@ -131,8 +134,12 @@ def _handle_signals(service: Service, log: Log, ending: asyncio.Event) -> None:
     loop.add_signal_handler(signal.SIGHUP, reload)
 
 
-async def _reload(service: Service, log: Log) -> None:
-    """Every model in turn; one that fails goes on as it was."""
+async def _reload(service: Service, listeners: Listeners, log: Log) -> None:
+    """The certificate, and every model in turn; what fails goes on as it was."""
+    try:
+        listeners.reload_certificate()
+    except InputError as error:
+        log.write("reload failed", "error", error=str(error))
     for model in service.models():
         try:
             await service.load(model.name)

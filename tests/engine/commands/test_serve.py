@@ -319,16 +319,69 @@ def test_a_reload_that_fails_keeps_the_old_version(
     assert get(f"{server.url}/ready").status_code == 200
 
 
-def test_keys_and_tls_guard_both_transports(
-    start: Callable[..., Process], artifact: Path, tmp_path: Path
-) -> None:
-    certificate, private = tmp_path / "cert.pem", tmp_path / "key.pem"
+def make_certificate(certificate: Path, private: Path) -> None:
+    """Of this machine, by itself; another one each time."""
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
          "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
          "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", private, "-out", certificate],
         check=True, capture_output=True,
     )  # fmt: skip
+
+
+def are_trusted(server: Process, certificate: bytes) -> tuple[bool, bool]:
+    """Whether new connections over HTTP and gRPC are by this certificate."""
+    trusted = ssl.create_default_context(cadata=certificate.decode())
+    try:
+        http = httpx.get(f"{server.url}/live", verify=trusted).status_code == 200
+    except httpx.ConnectError:
+        http = False
+    credentials = grpc.ssl_channel_credentials(certificate)
+    # Else gRPC would share the connection of the last channel.
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    with grpc.secure_channel(server.grpc, credentials, options) as channel:
+        live = channel.unary_unary("/inference.GRPCInferenceService/ServerLive")
+        try:
+            live(b"", timeout=10)
+        except grpc.RpcError:
+            return http, False
+    return http, True
+
+
+def test_a_new_certificate_is_taken_when_told_to_and_a_broken_one_is_not(
+    start: Callable[..., Process], artifact: Path, tmp_path: Path
+) -> None:
+    certificate, private = tmp_path / "cert.pem", tmp_path / "key.pem"
+    make_certificate(certificate, private)
+    old = certificate.read_bytes()
+    server = start(artifact, "--tls-cert", certificate, "--tls-key", private)
+    server.wait_for("ready")
+    assert are_trusted(server, old) == (True, True)
+    with httpx.Client(
+        verify=ssl.create_default_context(cadata=old.decode()), base_url=server.url
+    ) as open_one:
+        assert open_one.get("/live").status_code == 200
+        make_certificate(certificate, private)
+        new = certificate.read_bytes()
+        assert are_trusted(server, new) == (False, False)
+        server.process.send_signal(signal.SIGHUP)
+        end = time.monotonic() + SECONDS
+        while are_trusted(server, new) != (True, True):
+            assert time.monotonic() < end, "the new certificate is not taken"
+        assert are_trusted(server, old) == (False, False)
+        assert open_one.get("/live").status_code == 200
+    private.write_text("nonsense")
+    server.process.send_signal(signal.SIGHUP)
+    assert str(private) in server.wait_for("reload failed")["error"]
+    assert are_trusted(server, new) == (True, True)
+    assert server.end() == 0
+
+
+def test_keys_and_tls_guard_both_transports(
+    start: Callable[..., Process], artifact: Path, tmp_path: Path
+) -> None:
+    certificate, private = tmp_path / "cert.pem", tmp_path / "key.pem"
+    make_certificate(certificate, private)
     keys = tmp_path / "keys"
     keys.write_text(KEY + "\n")
     server = start(artifact, "--tls-cert", certificate, "--tls-key", private, "--api-keys", keys)
