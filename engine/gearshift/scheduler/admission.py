@@ -4,7 +4,8 @@ Bursts are welcome up to the bounds of the settings, and so are many clients eac
 its answer before it asks again. But where requests go on coming faster than they can be done, a
 queue only makes everybody wait for nothing. That is told by two signs together: a request would be
 answered late (`LATE`), and what waits has grown beyond the usual (`GROWTH`). What comes when the
-waiting begins is no growth (`SETTLING`): it is a burst, or clients that start together.
+waiting begins, or after a pause, is no growth (`SETTLING`): it is a burst, or clients that start
+together.
 
 In such an overload a request is taken only if it is expected to be answered within `overload_wait`
 times of what it takes on idle hardware, and is refused at once otherwise. One may always wait, so
@@ -58,7 +59,9 @@ class Admission:
         self._mean = 0.0
         """Seconds that a request of late takes on idle hardware."""
         self._settled = 0.0
-        """Some time after a request last found that none was waiting."""
+        """Some time after a request last came that none was waiting before, or after a pause."""
+        self._came = 0.0
+        """When the last request did."""
         self._usual = 0.0
         """Requests that wait, on the average of late, or now if that is less."""
         self._updated = 0.0
@@ -78,9 +81,12 @@ class Admission:
             answered = alone
         else:
             answered = state.running_seconds(now) + state.backlog_seconds(entry)
+        settling = max(SETTLING * self._mean, LEAST_SETTLING_SECONDS)
+        paused, self._came = now - self._came > settling, now
+        if paused or state.queued == 0:
+            self._settled = now + settling
         if state.queued == 0:
             # Whatever the bounds say, one may wait: else a large request would never be served.
-            self._settled = now + max(SETTLING * self._mean, LEAST_SETTLING_SECONDS)
             self._usual = 0.0
             return answered
         growth = self._growth(now)

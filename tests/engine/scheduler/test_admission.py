@@ -57,6 +57,16 @@ def test_a_burst_that_fits_is_taken_in() -> None:
     assert not scheduler.overloaded
 
 
+def test_a_burst_after_a_pause_is_taken_in_though_another_still_waits() -> None:
+    """Five at once, and five more before the hardware is done with those."""
+    scheduler = scheduler_that_knows()
+    pause = 3.5 * SECONDS
+    trace = [TraceRequest(at, "m", "depth", 24, 40) for at in (0.0, pause) for _ in range(5)]
+    played = Simulation(scheduler, Hardware(0.0, SECONDS, 0.0)).run(trace)
+    assert len(played.served) == 10
+    assert not scheduler.overloaded
+
+
 @pytest.mark.parametrize("load", [1.5, 2.0, 4.0])
 def test_a_flood_is_soon_refused_until_waits_are_short(load: float) -> None:
     scheduler = scheduler_that_knows()
