@@ -24,6 +24,8 @@ OVERLOAD = 2.0
 """Of the capacity."""
 MOST_SLOWER = 3.0
 """p99 of accepted requests under overload over that of an unloaded server: the target."""
+CALM_SECONDS = 1.0
+"""Before an overload, of one request at a time."""
 SETTLING_SECONDS = 1.0
 """Of an overload, in which a server finds out that it is one."""
 MOST_OVERHEAD = 0.001
@@ -105,8 +107,8 @@ async def overload(driver: Driver, seconds: float) -> dict[str, Any]:
     calm = await unloaded(driver, seconds)
     found = await capacity(driver, max(seconds / 4, 1.0))
     rate = OVERLOAD * found["answers_per_second"]
-    # What the last step left in the queue is none of this load's.
-    await asyncio.sleep(1.0)
+    # What the last step left in the queue is none of this load's, nor what idling has left cold.
+    await closed_loop(driver.send, driver.requests, 1, CALM_SECONDS)
     load = await _open_loop(driver, max(rate, 1.0), seconds)
     loaded = _at_rate(driver, max(rate, 1.0), load)
     first = min((outcome.intended for outcome in load.outcomes), default=0.0)

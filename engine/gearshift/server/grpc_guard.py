@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 
 from gearshift.server.auth import ApiKeys
 from gearshift.server.errors import RequestError
-from gearshift.server.limits import HeldBytes
+from gearshift.server.limits import HeldBytes, Limits
 from gearshift.server.logs import Log, request_id
 from gearshift.server.oip.generated import inference_pb2 as messages
 from gearshift.server.oip.message_size import check_message
@@ -32,8 +32,11 @@ Parser: TypeAlias = Callable[[bytes], Any]
 class GrpcGuard(grpc.aio.ServerInterceptor):  # type: ignore[misc]
     """Around every method that the server has."""
 
-    def __init__(self, held: HeldBytes, keys: ApiKeys, log: Log, telemetry: Telemetry) -> None:
+    def __init__(
+        self, held: HeldBytes, limits: Limits, keys: ApiKeys, log: Log, telemetry: Telemetry
+    ) -> None:
         self._held = held
+        self._limits = limits
         self._keys = keys
         self._log = log
         self._telemetry = telemetry
@@ -80,7 +83,7 @@ class GrpcGuard(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             sizes: deque[int] = deque()
 
             async def counted() -> AsyncIterator[Any]:
-                async for data in requests:
+                async for data in self._not_idle(requests, context):
                     sizes.append(len(data))
                     await self._admit(name, metadata, len(data), context)
                     yield await _parsed(parse, data, name, context)
@@ -96,6 +99,22 @@ class GrpcGuard(grpc.aio.ServerInterceptor):  # type: ignore[misc]
                     self._held.remove(sum(sizes))
 
         return call
+
+    async def _not_idle(
+        self, requests: AsyncIterator[bytes], context: Context
+    ) -> AsyncIterator[bytes]:
+        """The messages of a stream, which is ended when none comes for long."""
+        seconds = self._limits.stream_seconds
+        while True:
+            try:
+                async with asyncio.timeout(seconds):
+                    data = await anext(requests)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                text = f"the stream sent nothing for {seconds:g} s: open another one when needed"
+                await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, text)
+            yield data
 
     async def _admit(
         self, name: str, metadata: Mapping[str, str], size: int, context: Context

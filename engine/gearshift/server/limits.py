@@ -58,6 +58,8 @@ class Limits:
     """To receive a body, and to take in an answer that the client reads slowly."""
     idle_seconds: float = 75.0
     """How long a connection stays open between two requests."""
+    stream_seconds: float = 600.0
+    """How long a gRPC stream may send nothing: it holds the place of a call."""
 
 
 class Receives(Protocol):

@@ -178,7 +178,7 @@ class Listeners:
 
     def _make_grpc(self, port: int) -> grpc.aio.Server:
         options, limits = self._options, self._options.limits
-        guard = GrpcGuard(self._held, options.keys, self._log, self._telemetry)
+        guard = GrpcGuard(self._held, limits, options.keys, self._log, self._telemetry)
         server = grpc.aio.server(
             interceptors=[guard],
             options=[

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -126,3 +128,36 @@ def test_made_up_methods_add_no_series(channel: grpc.Channel, guarded: Any) -> N
     text = guarded.telemetry.metrics.text().decode()
     assert 'gearshift_grpc_calls_total{code="UNIMPLEMENTED",method="other"} 5.0' in text
     assert "SharedMemory" not in text
+
+
+def test_a_stream_that_sends_nothing_for_long_is_ended(make_live: Callable[..., Any]) -> None:
+    """At its beginning, and after messages; one that goes on sending is not."""
+    live = make_live(ListenerOptions(limits=Limits(stream_seconds=0.5)))
+    sent = threading.Event()
+
+    def messages_of(number: int) -> Iterator[bytes]:
+        for _ in range(number):
+            yield request()
+            time.sleep(0.2)
+        sent.set()
+        # For as long as the test: an iterator that ends would end the stream.
+        ended.wait(60)
+
+    for number in (0, 5):
+        ended = threading.Event()
+        sent.clear()
+        with grpc.insecure_channel(f"127.0.0.1:{live.listeners.grpc_port}") as channel:
+            stream = channel.stream_stream(SERVICE + "ModelStreamInfer")(messages_of(number))
+            answers = [
+                messages.ModelStreamInferResponse.FromString(next(stream)) for _ in range(number)
+            ]
+            with pytest.raises(grpc.RpcError) as error:
+                next(stream)
+            assert sent.is_set()
+            ended.set()
+        assert error.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert "nothing for 0.5 s" in error.value.details()
+        assert [answer.error_message for answer in answers] == [""] * number
+    line = lines(live, 2)[-1]
+    assert (line["event"], line["code"]) == ("call", "DEADLINE_EXCEEDED")
+    assert live.held() == 0
