@@ -27,4 +27,5 @@ class Rate:
         return self._faded(now) / self.memory
 
     def _faded(self, now: float) -> float:
-        return self._sum * exp(-max(0.0, now - self._updated) / self.memory)
+        passed = now - self._updated
+        return self._sum * exp(-passed / self.memory) if passed > 0 else self._sum

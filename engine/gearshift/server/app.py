@@ -33,7 +33,7 @@ def make_app(
         allow_reload: whether clients may load and unload models.
         held: what bodies hold in memory, where other transports count too.
     """
-    telemetry.metrics.watch_queue(lambda: service.queued)
+    telemetry.metrics.watch_requests(lambda: service.queued, lambda: service.in_progress)
     routes = [
         *rest.routes(service, limits, allow_reload),
         *Pictures(service, limits).routes(),

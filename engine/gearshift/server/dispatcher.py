@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -55,8 +56,8 @@ class Dispatcher:
         self._observer = observer
         self._worker: Worker | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._unanswered = 0
-        """Requests that were accepted."""
+        self.in_progress: Counter[tuple[str, str]] = Counter()
+        """Requests that were accepted and are not answered yet, by model and task."""
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -107,7 +108,7 @@ class Dispatcher:
             served.statistics.rejected += 1
             self._observer.rejected(event, str(full))
             raise TooManyRequests(str(full), full.retry_after) from None
-        self._unanswered += 1
+        self.in_progress[name, task.name] += 1
         self._idle.clear()
         self._observer.accepted(event, self.scheduler.queued)
         self._pump()
@@ -131,8 +132,8 @@ class Dispatcher:
         statistics = waiting.served.statistics
         statistics.count_request(outcome, entry.images, seconds, queue_seconds, compute_seconds)
         self._observer.request_finished(waiting.event, outcome, queue_seconds, compute_seconds)
-        self._unanswered -= 1
-        if not self._unanswered:
+        self.in_progress[entry.key.model, entry.key.task] -= 1
+        if not any(self.in_progress.values()):
             self._idle.set()
 
     async def wait_until_idle(self, seconds: float) -> None:

@@ -25,6 +25,8 @@ from starlette.routing import Route
 from gearshift.backends import Stats
 from gearshift.server.observer import BatchEvent, NoObserver, Outcome, RequestEvent
 
+Numbers = Callable[[], Mapping[tuple[str, str], int]]
+"""Of requests, by model and task."""
 Family = TypeVar("Family", Counter, Gauge, Histogram)
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -56,9 +58,6 @@ class Metrics(NoObserver):
         )
         self._queue_seconds = seconds(
             "gearshift_queue_seconds", "Waiting for a batch, of requests that succeeded.", task
-        )
-        self._in_progress = gauge(
-            "gearshift_requests_in_progress", "Accepted requests not yet answered.", task
         )
         self._batch_seconds = seconds("gearshift_batch_seconds", "Computing one batch.", task)
         self._batch_images = images("gearshift_batch_images", "Images in a batch.", task)
@@ -97,12 +96,18 @@ class Metrics(NoObserver):
             child = self._children[family, *labels] = family.labels(*labels)
         return cast(Family, child)
 
-    def watch_queue(self, queued: Callable[[], Mapping[tuple[str, str], int]]) -> None:
-        """Show how many requests wait, by model and task, whenever the metrics are asked for."""
-        self._registry.register(_QueueDepth(queued))
-
-    def accepted(self, request: RequestEvent, queued: int) -> None:
-        self._of(self._in_progress, request.model, request.task).inc()
+    def watch_requests(self, queued: Numbers, in_progress: Numbers) -> None:
+        """Show how many wait, and how many are not answered yet, whenever the metrics are asked
+        for."""
+        for name, text, numbers in (
+            ("gearshift_queue_depth", "Requests that wait for a batch.", queued),
+            (
+                "gearshift_requests_in_progress",
+                "Accepted requests not yet answered.",
+                in_progress,
+            ),
+        ):
+            self._registry.register(_ByTask(name, text, numbers))
 
     def rejected(self, request: RequestEvent, reason: str) -> None:
         self._of(self._requests, request.model, request.task, "rejected").inc()
@@ -128,7 +133,6 @@ class Metrics(NoObserver):
         self, request: RequestEvent, outcome: Outcome, queue_seconds: float, compute_seconds: float
     ) -> None:
         labels = request.model, request.task
-        self._of(self._in_progress, *labels).dec()
         self._of(self._requests, *labels, outcome).inc()
         if outcome == "success":
             self._of(self._queue_seconds, *labels).observe(queue_seconds)
@@ -161,14 +165,16 @@ class Metrics(NoObserver):
         return [Route("/metrics", metrics, methods=["GET"])]
 
 
-class _QueueDepth(Collector):
-    def __init__(self, queued: Callable[[], Mapping[tuple[str, str], int]]) -> None:
-        self._queued = queued
+class _ByTask(Collector):
+    """A gauge that is looked at when it is asked for."""
+
+    def __init__(self, name: str, text: str, numbers: Numbers) -> None:
+        self._name = name
+        self._text = text
+        self._numbers = numbers
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
-        family = GaugeMetricFamily(
-            "gearshift_queue_depth", "Requests that wait for a batch.", labels=("model", "task")
-        )
-        for labels, number in self._queued().items():
+        family = GaugeMetricFamily(self._name, self._text, labels=("model", "task"))
+        for labels, number in self._numbers().items():
             family.add_metric(labels, number)
         yield family

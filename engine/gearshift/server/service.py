@@ -93,6 +93,11 @@ class Service:
         """Requests that wait, by model and task."""
         return self._dispatcher.scheduler.queued_by_task
 
+    @property
+    def in_progress(self) -> dict[tuple[str, str], int]:
+        """Requests that were accepted and are not answered yet, by model and task."""
+        return dict(self._dispatcher.in_progress)
+
     async def start(self) -> None:
         """Open and warm every model, all tasks; ready afterwards.
 

@@ -10,6 +10,7 @@ const state = {
   models: [],
   blob: null, // the encoded image that is sent
   running: null, // AbortController of the request under way
+  taken: 0, // grows with every file, so that one that is slow to read gives way to a later one
   wanted: 0, // grows with every wish, so that a late answer to an old one is dropped
   stream: null, // of the camera
   last: null, // "model:task" of the last answer
@@ -92,13 +93,19 @@ const task = () => document.querySelector("input[name=task]:checked")?.value;
 async function take(file) {
   if (!file) return;
   stopCamera();
+  const turn = ++state.taken;
+  forget();
   try {
     const bitmap = await createImageBitmap(file, { imageOrientation: "from-image" });
     // The server decodes JPEG and PNG; whatever else the browser knows is sent as PNG.
     const plain = ["image/jpeg", "image/png"].includes(file.type);
-    state.blob = plain ? file : await encode(bitmap, bitmap.width, bitmap.height, "image/png");
+    const blob = plain ? file : await encode(bitmap, bitmap.width, bitmap.height, "image/png");
+    if (turn !== state.taken) return;
+    state.blob = blob;
   } catch {
-    say(`${file.name || "this"} is not an image that the browser can read`, true);
+    if (turn === state.taken) {
+      say(`${file.name || "this"} is not an image that the browser can read`, true);
+    }
     return;
   }
   const input = find("input");
@@ -161,12 +168,18 @@ function stopCamera() {
 
 // --- one request -----------------------------------------------------------------------------
 
+// Drops what was wished before; the number of the wish that takes its place.
+function forget() {
+  state.running?.abort();
+  find("stage").classList.remove("busy");
+  return ++state.wanted;
+}
+
 async function run() {
   const model = find("model").value;
   if (!state.blob || !model || !task()) return false;
-  state.running?.abort();
+  const wish = forget();
   state.running = new AbortController();
-  const wish = ++state.wanted;
   const path = `/v1/${encodeURIComponent(model)}/${encodeURIComponent(task())}`;
   find("stage").classList.add("busy");
   try {

@@ -32,17 +32,13 @@ def read(text: bytes) -> dict[tuple[str, ...], float]:
 def test_requests_are_counted_by_task_and_end() -> None:
     metrics = Metrics()
     for outcome in ("success", "success", "timed_out", "cancelled"):
-        metrics.accepted(REQUEST, 1)
         metrics.request_finished(REQUEST, outcome, 0.02, 0.01)  # type: ignore[arg-type]
-    metrics.accepted(replace(REQUEST, task="edges"), 1)
     metrics.rejected(REQUEST, "full")
     found = read(metrics.text())
     assert found["gearshift_requests_total", "m", "success", "depth"] == 2
     assert found["gearshift_requests_total", "m", "timed_out", "depth"] == 1
     assert found["gearshift_requests_total", "m", "cancelled", "depth"] == 1
     assert found["gearshift_requests_total", "m", "rejected", "depth"] == 1
-    assert found["gearshift_requests_in_progress", "m", "depth"] == 0
-    assert found["gearshift_requests_in_progress", "m", "edges"] == 1
     assert found["gearshift_queue_seconds_sum", "m", "depth"] == pytest.approx(0.04)
     assert found["gearshift_request_seconds_sum", "m", "depth"] == pytest.approx(0.06)
     assert found["gearshift_request_seconds_count", "m", "depth"] == 2
@@ -63,12 +59,16 @@ def test_batches_tell_size_time_switches_and_experts() -> None:
     assert found["gearshift_expert_moved_bytes_total", "m"] == 1000
 
 
-def test_the_queue_is_looked_at_when_it_is_asked_for() -> None:
-    metrics, queued = Metrics(), {("m", "depth"): 3}
-    metrics.watch_queue(lambda: queued)
-    assert read(metrics.text())["gearshift_queue_depth", "m", "depth"] == 3
-    queued["m", "depth"] = 5
-    assert read(metrics.text())["gearshift_queue_depth", "m", "depth"] == 5
+def test_requests_at_hand_are_looked_at_when_they_are_asked_for() -> None:
+    metrics, queued, at_work = Metrics(), {("m", "depth"): 3}, {("m", "depth"): 4}
+    metrics.watch_requests(lambda: queued, lambda: at_work)
+    found = read(metrics.text())
+    assert found["gearshift_queue_depth", "m", "depth"] == 3
+    assert found["gearshift_requests_in_progress", "m", "depth"] == 4
+    queued["m", "depth"] = at_work["m", "edges"] = 5
+    found = read(metrics.text())
+    assert found["gearshift_queue_depth", "m", "depth"] == 5
+    assert found["gearshift_requests_in_progress", "m", "edges"] == 5
 
 
 def test_a_model_shows_its_version_and_whether_it_answers() -> None:
