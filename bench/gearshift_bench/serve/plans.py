@@ -106,11 +106,11 @@ async def overload(driver: Driver, seconds: float) -> dict[str, Any]:
     """
     calm = await unloaded(driver, seconds)
     found = await capacity(driver, max(seconds / 4, 1.0))
-    rate = OVERLOAD * found["answers_per_second"]
+    rate = max(OVERLOAD * found["answers_per_second"], 1.0)
     # What the last step left in the queue is none of this load's, nor what idling has left cold.
     await closed_loop(driver.send, driver.requests, 1, CALM_SECONDS)
-    load = await _open_loop(driver, max(rate, 1.0), seconds)
-    loaded = _at_rate(driver, max(rate, 1.0), load)
+    load = await _open_loop(driver, rate, seconds)
+    loaded = _at_rate(driver, rate, load)
     first = min((outcome.intended for outcome in load.outcomes), default=0.0)
     later = [one for one in load.outcomes if one.intended >= first + SETTLING_SECONDS]
     settled = summarise(later, load.seconds)

@@ -97,8 +97,6 @@ class Scheduler:
 
     def expired(self, now: float) -> list[Entry]:
         """Take those out of the queue whose deadlines have passed."""
-        if not self._state.with_deadline:
-            return []
         late = [
             entry
             for entry in self._state.entries()
@@ -110,8 +108,6 @@ class Scheduler:
 
     def next_deadline(self) -> float | None:
         """The earliest deadline of those that wait."""
-        if not self._state.with_deadline:
-            return None
         deadlines = (entry.deadline for entry in self._state.entries())
         return min((one for one in deadlines if one is not None), default=None)
 

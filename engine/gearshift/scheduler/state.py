@@ -25,8 +25,6 @@ class State:
     queued: int = 0
     """Entries in `waiting`."""
     queued_bytes: int = 0
-    with_deadline: int = 0
-    """Entries in `waiting` that have one."""
     running: Batch | None = None
     last: Key | None = None
     """Of the batch that was started last."""
@@ -43,7 +41,6 @@ class State:
         self.waiting.setdefault(entry.key, []).append(entry)
         self.queued += 1
         self.queued_bytes += entry.nbytes
-        self.with_deadline += entry.deadline is not None
         rate = self.arrivals.pop(entry.key, None) or Rate(ARRIVAL_MEMORY)
         rate.add(entry.images, now)
         self.arrivals[entry.key] = rate
@@ -60,7 +57,6 @@ class State:
             del self.waiting[entry.key]
         self.queued -= 1
         self.queued_bytes -= entry.nbytes
-        self.with_deadline -= entry.deadline is not None
         return True
 
     def queued_of_task(self, key: Key) -> int:

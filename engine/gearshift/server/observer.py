@@ -100,6 +100,9 @@ class NoObserver:
     def model_changed(self, name: str, version: str | None, state: str) -> None: ...
 
 
+EVENTS = [name for name in vars(NoObserver) if not name.startswith("_")]
+
+
 class Observers:
     """Several as one; an error of one of them is logged, and disturbs nobody."""
 
@@ -146,13 +149,3 @@ class Observers:
                 tell(*values)
             except Exception:
                 logging.getLogger("gearshift").exception("an observer failed at %s", event)
-
-
-EVENTS = (
-    "accepted",
-    "rejected",
-    "batch_started",
-    "batch_finished",
-    "request_finished",
-    "model_changed",
-)
