@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from gearshift.server.loopback import send_unpaced
 from gearshift_bench.serve.drive import PATIENCE
 from gearshift_bench.serve.payload import Payload, random_image
 
@@ -134,4 +135,5 @@ def _connected() -> tuple[socket.socket, socket.socket]:
             theirs.close()
     for end in (ours, theirs):
         end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        send_unpaced(end)
     return ours, theirs

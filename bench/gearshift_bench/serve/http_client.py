@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, cast
 from urllib.parse import quote
 
+from gearshift.server.loopback import send_unpaced
 from gearshift_bench.serve.drive import PATIENCE
 from gearshift_bench.serve.outcome import Reply, TimedReply
 from gearshift_bench.serve.payload import Payload, read_answer
@@ -92,6 +93,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        send_unpaced(transport.get_extra_info("socket"))
         self.usable = True
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -195,6 +197,7 @@ class HttpClient:
         encoded = self._encoded(model, payloads)
         connection = socket.create_connection((self._host, self._port), timeout=PATIENCE)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        send_unpaced(connection)
         if self._tls is not None:
             connection = self._tls.wrap_socket(connection, server_hostname=self._host)
         self._blocking.append(connection)
