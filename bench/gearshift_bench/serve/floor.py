@@ -126,8 +126,13 @@ def _fill(connection: socket.socket, buffer: memoryview) -> bool:
 
 def _connected() -> tuple[socket.socket, socket.socket]:
     """Two ends of one TCP connection on this machine, which nobody else can open."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        ours = socket.create_connection(listener.getsockname())
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        ours = socket.socket()
+        for end in (listener, ours):
+            send_unpaced(end, "127.0.0.1")
+        listener.listen()
+        ours.connect(listener.getsockname())
         while True:
             theirs, address = listener.accept()
             if address == ours.getsockname():
@@ -135,5 +140,4 @@ def _connected() -> tuple[socket.socket, socket.socket]:
             theirs.close()
     for end in (ours, theirs):
         end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        send_unpaced(end)
     return ours, theirs

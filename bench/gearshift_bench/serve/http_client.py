@@ -12,6 +12,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -93,7 +94,6 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        send_unpaced(transport.get_extra_info("socket"))
         self.usable = True
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -195,9 +195,9 @@ class HttpClient:
         """The same for one request at a time, without what an event loop costs the client; the
         function raises OSError."""
         encoded = self._encoded(model, payloads)
-        connection = socket.create_connection((self._host, self._port), timeout=PATIENCE)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        send_unpaced(connection)
+        connection = self._endpoint()
+        connection.settimeout(PATIENCE)
+        connection.connect(self._address)
         if self._tls is not None:
             connection = self._tls.wrap_socket(connection, server_hostname=self._host)
         self._blocking.append(connection)
@@ -241,14 +241,42 @@ class HttpClient:
     async def _exchange(self, request: bytes, keep: int) -> Exchange:
         connection = self._take()
         if connection is None:
-            loop = asyncio.get_running_loop()
-            _, connection = await loop.create_connection(
-                lambda: Connection(self._buffer), self._host, self._port, ssl=self._tls
-            )
+            connection = await self._open()
         answer = await connection.exchange(request, keep)
         if connection.usable:
             self._idle.append(connection)
         return answer
+
+    async def _open(self) -> Connection:
+        loop = asyncio.get_running_loop()
+        endpoint = self._endpoint()
+        endpoint.setblocking(False)
+        try:
+            await loop.sock_connect(endpoint, self._address)
+            _, connection = await loop.create_connection(
+                lambda: Connection(self._buffer),
+                sock=endpoint,
+                ssl=self._tls,
+                server_hostname=None if self._tls is None else self._host,
+            )
+        except BaseException:
+            endpoint.close()
+            raise
+        return connection
+
+    def _endpoint(self) -> socket.socket:
+        """To be connected to `_address`."""
+        host = self._address[0]
+        endpoint = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        endpoint.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        send_unpaced(endpoint, host)
+        return endpoint
+
+    @cached_property
+    def _address(self) -> Any:
+        """Where the server answers, out of the addresses that its name may have."""
+        with socket.create_connection((self._host, self._port), timeout=PATIENCE) as connection:
+            return connection.getpeername()
 
     def _take(self) -> Connection | None:
         """The connection used last: the others may idle until the server closes them."""

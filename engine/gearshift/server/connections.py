@@ -16,7 +16,6 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from gearshift.server.direct import Buffers, Direct, DirectRequest
 from gearshift.server.guard import error_answer
 from gearshift.server.limits import Limits
-from gearshift.server.loopback import send_unpaced
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -50,7 +49,6 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        send_unpaced(transport.get_extra_info("socket"))
         if len(self.connections) > self.limits.connections:
             self._refuse(503, f"more than {self.limits.connections} connections: try again later")
         else:

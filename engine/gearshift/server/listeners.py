@@ -22,6 +22,7 @@ from gearshift.server.direct import Direct
 from gearshift.server.grpc_guard import GrpcGuard
 from gearshift.server.limits import HeldBytes, Limits
 from gearshift.server.logs import Log
+from gearshift.server.loopback import send_unpaced
 from gearshift.server.oip import grpc_service
 from gearshift.server.service import Service
 from gearshift.server.telemetry import Telemetry
@@ -231,6 +232,7 @@ def _bind(what: str, host: str, port: int, option: str) -> socket.socket:
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
+        send_unpaced(bound, str(address[0]))
     except OSError as error:
         bound.close()
         raise _not_bound(what, host, port, option, _reason(error)) from None

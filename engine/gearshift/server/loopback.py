@@ -6,31 +6,23 @@ import ipaddress
 import socket
 import sys
 from contextlib import suppress
-from typing import Protocol
 
 
-class Connection(Protocol):
-    """A socket, or an event loop's view of one."""
-
-    def getpeername(self) -> tuple[str, int] | tuple[str, int, int, int]: ...
-
-    def setsockopt(self, level: int, option: int, value: bytes, /) -> None: ...
-
-
-def send_unpaced(connection: Connection) -> None:
-    """Let a TCP connection from this machine to itself send as soon as it can.
+def send_unpaced(endpoint: socket.socket, host: str) -> None:
+    """Let TCP connections from this machine to itself send as soon as they can.
 
     Where the system's congestion control is BBR, a sender keeps to the rate at which it believes
     the network to deliver (Cardwell et al., "BBR: Congestion-Based Congestion Control", ACM Queue
     14(5), 2016). On loopback it believes wrongly: it takes a server that computes between two
     requests for a slow network. That costs an answer of 200 kB 0.4 ms, and now and then a request
     17 ms. Connections to other machines keep the system's choice.
+
+    Args:
+        endpoint: it is not connected yet, or listens: once BBR has begun to pace a connection,
+            Linux goes on with that whatever is chosen later.
+        host: the address that it will be connected to, or is bound to.
     """
-    if sys.platform != "linux":
-        return
-    # It may have ended already; and where Reno, which every Linux has, is forbidden, so be it.
-    with suppress(OSError):
-        address = ipaddress.ip_address(connection.getpeername()[0].partition("%")[0])
-        # A socket of both families tells an IPv4 client as ::ffff:127.0.0.1.
-        if (getattr(address, "ipv4_mapped", None) or address).is_loopback:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")
+    if sys.platform == "linux" and ipaddress.ip_address(host.partition("%")[0]).is_loopback:
+        # Every Linux has Reno; one that forbids it keeps its own.
+        with suppress(OSError):
+            endpoint.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")
