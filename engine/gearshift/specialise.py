@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from math import prod
-from typing import SupportsIndex
+from numbers import Integral
 
 from gearshift.buffers import plan_buffers
 from gearshift.errors import InputError
@@ -57,10 +56,12 @@ def task_index(graph: Graph, task: int | str) -> int:
     names = [card.name for card in graph.card.tasks]
     if isinstance(task, str) and task in names:
         return names.index(task)
-    if isinstance(task, SupportsIndex) and 0 <= operator.index(task) < len(names):
-        return operator.index(task)
+    if isinstance(task, Integral) and 0 <= task < len(names):
+        return int(task)
     choice = ", ".join(names)
-    raise InputError(f"model {graph.card.name} has no task {task!r}: choose from {choice}")
+    # It may be an image, where the two were exchanged.
+    given = repr(task) if isinstance(task, str | Integral) else f"of type {type(task).__name__}"
+    raise InputError(f"model {graph.card.name} has no task {given}: choose from {choice}")
 
 
 class _Builder:
