@@ -86,7 +86,7 @@ class Barrier {
     }
 
   private:
-    static constexpr int64_t SPINS = 100;
+    static constexpr int64_t SPINS = 1000;
     const int64_t threads_;
     alignas(64) std::atomic<int64_t> arrived_{0};
     alignas(64) std::atomic<int64_t> round_{0};
