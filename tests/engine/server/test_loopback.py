@@ -63,7 +63,7 @@ def test_a_connection_has_it_from_the_socket_that_took_it() -> None:
 
 
 @ON_LINUX
-def test_a_system_that_forbids_it_keeps_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_system_that_forbids_it_keeps_its_own() -> None:
     class Forbidden(socket.socket):
         def setsockopt(self, *_: Any) -> None:
             raise PermissionError(1, "Operation not permitted")
