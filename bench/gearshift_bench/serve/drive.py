@@ -54,8 +54,9 @@ async def open_loop(
     """
     loop = asyncio.get_running_loop()
     outcomes: list[Outcome] = []
-    begin = loop.time()
     step = show_progress("requests", len(arrivals))
+    # After the bar, which may take longer to make than requests are apart.
+    begin = loop.time()
 
     async def one(task: str, intended: float) -> None:
         outcomes.append(await _one(send, task, intended, patience))

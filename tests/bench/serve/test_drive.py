@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from itertools import cycle, repeat
 
 import pytest
 
+from gearshift_bench.serve import drive
 from gearshift_bench.serve.drive import closed_loop, open_loop
 from gearshift_bench.serve.outcome import Reply, summarise
 
@@ -38,6 +40,23 @@ def test_requests_that_wait_during_a_stall_are_all_seen_by_the_open_loop(simulat
         assert 28 <= len(slow) <= 31
         assert max(outcome.latency for outcome in slow) == pytest.approx(3.0, abs=0.11)
         assert all(outcome.sent == pytest.approx(outcome.intended) for outcome in load.outcomes)
+
+    simulate(main())
+
+
+def test_no_request_waits_for_the_progress_bar_to_be_made(
+    simulate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+
+        def slow(title: str, steps: int) -> Callable[[], None]:
+            loop.jump(2.0)
+            return lambda: None
+
+        monkeypatch.setattr(drive, "show_progress", slow)
+        load = await open_loop(StallingServer(0.001), repeat("t"), [0.0, 0.5])
+        assert [outcome.latency for outcome in load.outcomes] == pytest.approx([0.001, 0.001])
 
     simulate(main())
 
