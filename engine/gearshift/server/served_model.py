@@ -18,7 +18,7 @@ from gearshift.server.statistics import VersionStatistics
 from gearshift.session import Session
 
 WARM_SECONDS = 2.0
-"""After so long with one task, no larger batches are tried beforehand."""
+"""Where the batches of one task would take longer, no larger ones are tried beforehand."""
 LARGEST = 4
 """Times the pixels of the model's own size, that an image may have unless the settings say so."""
 TIMED_RUNS = 4
@@ -86,20 +86,28 @@ class ServedModel:
     def warm(self, most_batch: int) -> Iterator[WarmRun]:
         """Run every task at the card's size, in batches of 1, 2, 4, ... images."""
         height, width = self.card.image_height, self.card.image_width
-        random = np.random.default_rng(0)
         for task in self._tasks:
             key = Key(self.spec.name, self.version, task, height, width)
-            spent, images = 0.0, 1
-            while images <= most_batch:
-                image = random.standard_normal((images, 3, height, width), np.float32)
-                runs = [self._seconds(image, task)]
-                if runs[0] < SLOW_SECONDS:
-                    runs += [self._seconds(image, task) for _ in range(TIMED_RUNS)]
-                yield WarmRun(key, images, min(runs))
-                spent += sum(runs)
-                if spent >= WARM_SECONDS:
-                    break
-                images *= 2
+            seconds = self._timed_batches(task, most_batch)
+            yield from (WarmRun(key, images, least) for images, least in seconds.items())
+
+    def _timed_batches(self, task: str, most_batch: int) -> dict[int, float]:
+        """The least seconds that a batch took, by its number of images."""
+        shape = 3, self.card.image_height, self.card.image_width
+        random = np.random.default_rng(0)
+        batches: list[Floats] = []
+        least: dict[int, float] = {}
+        images, spent = 1, 0.0
+        while not batches or (images <= most_batch and spent < WARM_SECONDS):
+            batches.append(random.standard_normal((images, *shape), np.float32))
+            least[images] = self._seconds(batches[-1], task)
+            spent += (1 + TIMED_RUNS) * least[images]
+            images *= 2
+        # In turns: the sizes are compared with each other, and what disturbs one disturbs all.
+        for _ in range(TIMED_RUNS if least[1] < SLOW_SECONDS else 0):
+            for batch in batches:
+                least[len(batch)] = min(least[len(batch)], self._seconds(batch, task))
+        return least
 
     def warm_switch(self) -> float:
         """Seconds that a run of one image takes longer because another task ran before it: the

@@ -135,6 +135,9 @@ IMAGE = np.zeros((1, 3, 24, 40), np.float32)
 NAN, INFINITE = IMAGE.copy(), IMAGE.copy()
 NAN[0, 1, 5, 7] = np.nan
 INFINITE[0, 2, 0, 0] = -np.inf
+BOTH_INFINITE = -INFINITE
+BOTH_INFINITE[0, 0, 3, 1] = -np.inf
+LARGE = np.full_like(IMAGE, np.finfo(np.float32).max)
 
 REFUSED: list[tuple[dict[str, Any], type[RequestError], str]] = [
     ({"model": "other"}, NotFound, "no model 'other'"),
@@ -153,6 +156,8 @@ REFUSED: list[tuple[dict[str, Any], type[RequestError], str]] = [
     ({"image": np.zeros((1, 3, 64, 72), np.float32)}, TooLarge, "4,608 pixels, over .* 3,840"),
     ({"image": NAN}, InvalidRequest, "NaN or infinity"),
     ({"image": INFINITE}, InvalidRequest, "NaN or infinity"),
+    ({"image": BOTH_INFINITE}, InvalidRequest, "NaN or infinity"),
+    ({"image": NAN + LARGE}, InvalidRequest, "NaN or infinity"),
     ({"priority": -1}, InvalidRequest, "priority -1: give 1"),
     ({"priority": 6}, InvalidRequest, "priority 6: give 1"),
     ({"timeout": 0.0}, InvalidRequest, "timeout 0"),
@@ -181,8 +186,9 @@ def test_requests_that_cannot_be_run_never_wait(
                 assert len(str(caught.value)) < 300
             assert gate.batches == []
             await ask(service, image=IMAGE)
+            await ask(service, image=LARGE)
             (version,) = service.statistics("random").versions
-            assert (version.success.count, version.fail.count, version.rejected) == (1, 0, 0)
+            assert (version.success.count, version.fail.count, version.rejected) == (2, 0, 0)
 
     run(test())
 
