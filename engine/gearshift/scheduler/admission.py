@@ -8,9 +8,9 @@ waiting begins, or after a pause, is no growth (`SETTLING`): it is a burst, or c
 together.
 
 In such an overload a request is taken only if it is expected to be answered within `overload_wait`
-times of what it takes on idle hardware, and is refused at once otherwise. One may always wait, so
-that the hardware never idles. The overload ends when for a while less has been asked for, refused
-work included, than can be done.
+times of what it takes on idle hardware, and is refused at once otherwise. But one may always wait
+for the rest of a batch (`REST`), so that hardware which is slow for a while does not idle for long.
+The overload ends when for a while less has been asked for, refused work included, than can be done.
 """
 
 from __future__ import annotations
@@ -36,6 +36,9 @@ GROWTH = 2.5
 """Of the requests that are best run together: where those go, as many may come."""
 OVERLOAD = 2.0
 """Of the work that can be done: what is taken for asked for when an overload begins."""
+REST = 2 / 3
+"""Of a batch, for which one may wait whatever is expected. At 1, on simulated hardware a third
+slower than when it was idle, p99 in an overload is 15 % longer, and 6 % more is done."""
 NEWEST = 0.1
 """Weight of the newest request in the mean of what they take."""
 LEAST_RETRY_SECONDS = 1e-3
@@ -88,17 +91,24 @@ class Admission:
         if state.queued == 0:
             # Whatever the bounds say, one may wait: else a large request would never be served.
             self._usual = 0.0
-            return answered
-        growth = self._growth(now)
-        self._check_bounds(entry, now)
-        many = GROWTH * state.useful_batch(entry.key)
-        if not self.overloaded and answered > LATE * alone and growth > many:
-            self.overloaded = True
-            # The average has not seen it yet.
-            self._offered.set_per_second(max(OVERLOAD, self._offered.per_second(now)), now)
-        if self.overloaded and answered > state.settings.overload_wait * alone:
+        else:
+            growth = self._growth(now)
+            self._check_bounds(entry, now)
+            many = GROWTH * state.useful_batch(entry.key)
+            if not self.overloaded and answered > LATE * alone and growth > many:
+                self.overloaded = True
+                # The average has not seen it yet.
+                self._offered.set_per_second(max(OVERLOAD, self._offered.per_second(now)), now)
+        late = answered > state.settings.overload_wait * alone
+        if self.overloaded and late and (state.queued or not self._soon_idle(now)):
             self._refuse("more requests arrive than can be served", now)
         return answered
+
+    def _soon_idle(self, now: float) -> bool:
+        running = self._state.running
+        if running is None:
+            return True
+        return self._state.running_seconds(now) <= REST * running.expected_seconds
 
     def _check_bounds(self, entry: Entry, now: float) -> None:
         state, settings = self._state, self._state.settings

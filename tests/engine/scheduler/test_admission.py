@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gearshift.scheduler import Batch, Entry, Key, QueueFull, Scheduler, SchedulerSettings
+from gearshift.scheduler.admission import REST
 from gearshift.scheduler.simulate import Hardware, Simulated, Simulation
 from gearshift.scheduler.trace import TraceRequest
 
@@ -78,6 +79,21 @@ def test_a_flood_is_soon_refused_until_waits_are_short(load: float) -> None:
     assert max(served) <= 1.001 * SECONDS
     # It is seen before many have come.
     assert sum(wait > 2 * SECONDS for wait in waits(played, 0.0, 5.0)) < 10
+
+
+@pytest.mark.parametrize("slower", [1.5, 4.0])
+def test_on_slow_hardware_one_waits_for_the_rest_of_a_batch_only(
+    slower: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What batches take on idle hardware was measured before it became slow.
+    monkeypatch.setattr(Simulation, "_warm", lambda *_: None)
+    seconds = slower * SECONDS
+    hardware = Hardware(0.0, seconds, 0.0)
+    played = Simulation(scheduler_that_knows(), hardware).run(flood((2.0, 20.0)))
+    served = waits(played, 2.0, 19.9)
+    assert 0.7 * REST * seconds < max(served) <= 1.001 * REST * seconds
+    # Not much of it idles.
+    assert 0.8 < len(served) * seconds / 17.9 < 1.05
 
 
 def test_more_may_wait_in_overload_where_the_settings_say_so() -> None:
