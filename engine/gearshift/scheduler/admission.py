@@ -4,8 +4,8 @@ Bursts are welcome up to the bounds of the settings, and so are many clients eac
 its answer before it asks again. But where requests go on coming faster than they can be done, a
 queue only makes everybody wait for nothing. That is told by two signs together: a request would be
 answered late (`LATE`), and what waits has grown beyond the usual (`GROWTH`). What comes when the
-waiting begins, or after a pause, is no growth (`SETTLING`): it is a burst, or clients that start
-together.
+waiting begins, after a pause (`SETTLING`) or much faster than the rest (`BURST`) is no growth: it
+is a burst, or clients that start together.
 
 In such an overload a request is taken only if it is expected to be answered within `overload_wait`
 times of what it takes on idle hardware, and is refused at once otherwise. But one may always wait
@@ -15,6 +15,7 @@ The overload ends when for a while less has been asked for, refused work include
 
 from __future__ import annotations
 
+from collections import deque
 from math import exp
 
 from gearshift.errors import GearshiftError
@@ -30,6 +31,8 @@ USUAL_MEMORY = 10.0
 END_MEMORY = 20.0
 """Over which the work that is asked for is averaged, to see an overload end."""
 
+BURST = 9
+"""Requests that come within `SETTLING`: four times as fast as they can be done."""
 LEAST_SETTLING_SECONDS = 0.02
 """Clients that start together need some time for that, however fast their requests are done."""
 GROWTH = 2.5
@@ -63,8 +66,8 @@ class Admission:
         """Seconds that a request of late takes on idle hardware."""
         self._settled = 0.0
         """Some time after a request last came that none was waiting before, or after a pause."""
-        self._came = 0.0
-        """When the last request did."""
+        self._came: deque[float] = deque([0.0], maxlen=BURST)
+        """When the last requests did."""
         self._usual = 0.0
         """Requests that wait, on the average of late, or now if that is less."""
         self._updated = 0.0
@@ -84,10 +87,7 @@ class Admission:
             answered = alone
         else:
             answered = state.running_seconds(now) + state.backlog_seconds(entry)
-        settling = max(SETTLING * self._mean, LEAST_SETTLING_SECONDS)
-        paused, self._came = now - self._came > settling, now
-        if paused or state.queued == 0:
-            self._settled = now + settling
+        self._settle(now)
         if state.queued == 0:
             # Whatever the bounds say, one may wait: else a large request would never be served.
             self._usual = 0.0
@@ -103,6 +103,14 @@ class Admission:
         if self.overloaded and late and (state.queued or not self._soon_idle(now)):
             self._refuse("more requests arrive than can be served", now)
         return answered
+
+    def _settle(self, now: float) -> None:
+        settling = max(SETTLING * self._mean, LEAST_SETTLING_SECONDS)
+        paused = now - self._came[-1] > settling
+        self._came.append(now)
+        burst = len(self._came) == BURST and now - self._came[0] < SETTLING * self._mean
+        if paused or burst or self._state.queued == 0:
+            self._settled = now + settling
 
     def _soon_idle(self, now: float) -> bool:
         running = self._state.running

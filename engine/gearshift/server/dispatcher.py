@@ -26,7 +26,7 @@ from gearshift.server.requests import InferAnswer, InferRequest, ServiceSettings
 from gearshift.server.served_model import BatchResult, Floats, ServedModel
 from gearshift.server.worker import Worker
 
-NEAR_SECONDS = 0.01
+NEAR_SECONDS = 0.02
 """A batch that takes no longer, as far as is known, may hold up the event loop."""
 CLOSE_SECONDS = 10.0
 """To wait for the batch that runs at the end."""
