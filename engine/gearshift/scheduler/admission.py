@@ -28,7 +28,7 @@ LATE = 4.0
 SETTLING = 2.0
 USUAL_MEMORY = 10.0
 """After which what waits has become the usual."""
-END_MEMORY = 20.0
+END_MEMORY = 40.0
 """Over which the work that is asked for is averaged, to see an overload end."""
 
 BURST = 9
@@ -39,6 +39,9 @@ GROWTH = 2.5
 """Of the requests that are best run together: where those go, as many may come."""
 OVERLOAD = 2.0
 """Of the work that can be done: what is taken for asked for when an overload begins."""
+FULL = 0.5
+"""Of the work that can be done: if so much has been asked for, it is no burst that fills a queue.
+A flood that begins has not raised the average to 1 by then."""
 REST = 2 / 3
 """Of a batch, for which one may wait whatever is expected. At 1, on simulated hardware a third
 slower than when it was idle, p99 in an overload is 15 % longer, and 6 % more is done."""
@@ -96,13 +99,17 @@ class Admission:
             self._check_bounds(entry, now)
             many = GROWTH * state.useful_batch(entry.key)
             if not self.overloaded and answered > LATE * alone and growth > many:
-                self.overloaded = True
-                # The average has not seen it yet.
-                self._offered.set_per_second(max(OVERLOAD, self._offered.per_second(now)), now)
+                self._begin_overload(OVERLOAD, now)
         late = answered > state.settings.overload_wait * alone
         if self.overloaded and late and (state.queued or not self._soon_idle(now)):
             self._refuse("more requests arrive than can be served", now)
         return answered
+
+    def _begin_overload(self, least: float, now: float) -> None:
+        """Of the work that can be done, at least so much has been asked for."""
+        self.overloaded = True
+        # The average has not seen it yet.
+        self._offered.set_per_second(max(least, self._offered.per_second(now)), now)
 
     def _settle(self, now: float) -> None:
         settling = max(SETTLING * self._mean, LEAST_SETTLING_SECONDS)
@@ -121,7 +128,8 @@ class Admission:
     def _check_bounds(self, entry: Entry, now: float) -> None:
         state, settings = self._state, self._state.settings
         if state.queued >= settings.most_queued:
-            self.overloaded |= self._offered.per_second(now) >= 1.0
+            if self._offered.per_second(now) >= FULL:
+                self._begin_overload(1.0, now)
             self._refuse(f"{state.queued} requests are waiting, and no more may", now)
         if state.queued_bytes + entry.nbytes > settings.most_queued_bytes:
             size = f"{state.queued_bytes / 1e6:,.0f} MB of images"
