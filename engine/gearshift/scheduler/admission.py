@@ -68,7 +68,8 @@ class Admission:
         self._mean = 0.0
         """Seconds that a request of late takes on idle hardware."""
         self._settled = 0.0
-        """Some time after a request last came that none was waiting before, or after a pause."""
+        """Some time after a request last came that none was waiting before, after a pause, or in a
+        burst."""
         self._came: deque[float] = deque([0.0], maxlen=BURST)
         """When the last requests did."""
         self._usual = 0.0
