@@ -123,8 +123,6 @@ def test_clients_that_wait_for_their_answers_are_not_refused(clients: int) -> No
 def test_many_clients_may_start_together() -> None:
     """Five times as fast as they are answered, and for longer than it takes to see a flood."""
     scheduler = Scheduler()
-    for images in (1, 2, 4, 8):
-        scheduler.times.measured(KEY, images, images * SECONDS)
     trace = [TraceRequest(0.2 * number * SECONDS, "m", "depth", 24, 40) for number in range(24)]
     played = Simulation(scheduler, Hardware(0.0, SECONDS, 0.0)).run(trace)
     assert len(played.served) == 24
