@@ -167,6 +167,15 @@ class Session:
             raise InputError("normalised image holds NaN or infinity")
         return self._run(image, index)
 
+    def run_checked(self, image: NDArray[np.float32], task: str) -> NDArray[np.float32]:
+        """`run_normalised` for a caller that has made sure of the image itself: float32 (N,3,H,W),
+        finite.
+
+        Raises:
+            InputError: a size that cannot be run, or an unknown task.
+        """
+        return self._run(image, self._task(task))
+
     def program(
         self,
         task: str | None = None,

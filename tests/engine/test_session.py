@@ -282,3 +282,15 @@ def test_bad_tasks_and_sizes(artifact: Path) -> None:
 def test_bad_normalised_images(artifact: Path, image: np.ndarray, message: str) -> None:
     with pytest.raises(InputError, match=message):
         Session(artifact).run_normalised(image, "rooms")
+
+
+def test_a_checked_image_is_run_like_any_other(artifact: Path) -> None:
+    session = Session(artifact)
+    image = np.random.default_rng(3).standard_normal((2, 3, 24, 40), np.float32)
+    expected = session.run_normalised(image, "rooms")
+    assert np.array_equal(session.run_checked(image, "rooms"), expected)
+    # Wherever it lies.
+    turned = np.ascontiguousarray(image.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    assert np.array_equal(session.run_checked(turned, "rooms"), expected)
+    with pytest.raises(InputError, match="no task 'halls'"):
+        session.run_checked(image, "halls")

@@ -16,7 +16,7 @@ from gearshift.errors import GearshiftError
 from gearshift.scheduler import SchedulerSettings
 from gearshift.server.errors import InvalidRequest, RequestError
 from gearshift.server.requests import InferAnswer, InferRequest, ModelSpec, ServiceSettings
-from gearshift.server.served_model import ServedModel
+from gearshift.server.served_model import ServedModel, check_finite
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,7 @@ class Engine:
         """
         served = self._opened()
         served.check(request, self._settings)
+        await asyncio.to_thread(check_finite, request.image)
         task = served.task(request.task)
         arrival = asyncio.get_running_loop().time()
         await self._keep(task.name)

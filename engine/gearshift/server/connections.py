@@ -17,6 +17,9 @@ from gearshift.server.direct import Buffers, Direct, DirectRequest
 from gearshift.server.guard import error_answer
 from gearshift.server.limits import Limits
 
+LONGEST_HEAD = 2_000
+"""Bytes of line and headers that are compared with those that came before."""
+
 
 class GuardedProtocol(HttpToolsProtocol):
     """uvicorn's HTTP/1.1 protocol under `limits`; see `guarded`."""
@@ -28,6 +31,10 @@ class GuardedProtocol(HttpToolsProtocol):
     _request: DirectRequest | None = None
     """One that it has taken, until it is answered."""
 
+    _head = b""
+    """Line and headers of a message that came in one piece with the beginning of its body."""
+    _body_left = 0
+    """Bytes to come of a body that does not go through the parser."""
     _in_headers = True
     _header_bytes = 0
     """Received of headers that have not ended."""
@@ -47,6 +54,12 @@ class GuardedProtocol(HttpToolsProtocol):
         newest."""
         return self._request if cast(object, self.cycle) is self._request else None
 
+    @property
+    def _idle(self) -> bool:
+        """Every answer so far has gone."""
+        answered = self.cycle is None or self.cycle.response_complete
+        return answered and not self.flow.write_paused
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         if len(self.connections) > self.limits.connections:
@@ -65,18 +78,27 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while len(rest) and not self.transport.is_closing():
+            rest = self._receive(rest)
+
+    def _receive(self, data: memoryview) -> memoryview:
+        """Take in a piece of one message, or all there is; what is left of it."""
+        messages, rest = self._messages, memoryview(b"")
+        if self._body_left:
+            rest = self._receive_body(data)
+        elif self._begins_again(data):
+            rest = self._receive_body(data[len(self._head) :])
+        else:
+            super().data_received(cast(bytes, data))
         if self.transport.is_closing():
-            return
-        messages = self._messages
-        super().data_received(data)
-        if self.transport.is_closing():
-            return
+            return rest
         if self._in_headers and messages == self._messages:
             # Else some of it was a body; what follows that in one read is little.
             self._header_bytes += len(data)
             if self._header_bytes > self.limits.header_bytes:
                 self._refuse(431, self._headers_too_long())
-                return
+                return rest
         limits = self.limits
         answered = self.cycle is None or self.cycle.response_complete
         if not self._in_headers:
@@ -85,6 +107,7 @@ class GuardedProtocol(HttpToolsProtocol):
                 self._arm_read_timer(limits.body_seconds)
         elif answered and messages == self._messages:
             self._arm_read_timer(limits.header_seconds)
+        return rest
 
     def on_message_begin(self) -> None:
         self._in_headers, self._header_bytes, self._discarded_bytes = True, 0, 0
@@ -93,25 +116,58 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_headers = False
         self._disarm_read_timer()
+        head, self._head = self._head, b""
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > self.limits.header_bytes:
             self._refusal = 431, self._headers_too_long()
             # The parser passes it on as its own error, which ends in `send_400_response`.
             raise ValueError("headers are too long")
-        if not self._begins_directly():
+        if not self._begins_directly(head):
             super().on_headers_complete()
 
-    def _begins_directly(self) -> bool:
-        idle = self.cycle is None or self.cycle.response_complete
-        if self.direct is None or not idle or self.flow.write_paused:
+    def _begins_directly(self, head: bytes) -> bool:
+        if not self._idle or self.direct is None:
             return False
         if self.parser.get_method() != b"POST" or not self.parser.should_keep_alive():
             return False
-        self._request = self.direct.begin(self.url, self.headers, self._answer)
+        known = head if is_whole(head, len(self.headers)) else b""
+        self._request = self.direct.begin(self.url, self.headers, self._answer, known)
         if self._request is None:
             return False
         self.cycle = self._request  # type: ignore[assignment]
         return True
+
+    def _begins_again(self, data: memoryview) -> bool:
+        """Whether a request with known line and headers begins here, that needs no parser."""
+        self._head = b""
+        if self.direct is None or not self._in_headers or self._header_bytes:
+            return False
+        head, end, _ = bytes(data[:LONGEST_HEAD]).partition(b"\r\n\r\n")
+        if not end or not head.startswith(b"POST "):
+            return False
+        self._head = head + end
+        if not self._idle:
+            return False
+        self._request = self.direct.begin_again(self._head, self._answer)
+        if self._request is None:
+            return False
+        self._disarm_read_timer()
+        self._in_headers, self._body_left = False, self._request.missing
+        self.cycle = self._request  # type: ignore[assignment]
+        return True
+
+    def _receive_body(self, data: memoryview) -> memoryview:
+        """A piece of a body that needs no parser; what follows it."""
+        self._unset_keepalive_if_required()
+        piece = data[: self._body_left]
+        self._body_left -= len(piece)
+        if request := self._received:
+            request.receive(piece)
+        if not self._body_left and (request := self._complete()):
+            whole = self._head + request.body
+            request.let_go()
+            super().data_received(whole)
+        return data[len(piece) :]
 
     def _answer(self, status: int, headers: Mapping[str, str], body: Buffers) -> None:
         """The whole answer of `_request`."""
@@ -133,18 +189,24 @@ class GuardedProtocol(HttpToolsProtocol):
                 self.transport.abort()
 
     def on_message_complete(self) -> None:
-        self._in_headers, self._header_bytes = True, 0
-        self._messages += 1
-        self._disarm_read_timer()
-        if request := self._received:
-            if request.received():
-                return
-            # The application's after all: as if it had begun only now.
-            self._request = self.cycle = None  # type: ignore[assignment]
+        if request := self._complete():
             super().on_headers_complete()
             super().on_body(bytes(request.body))
             request.let_go()
-        super().on_message_complete()
+        if not self._received:
+            super().on_message_complete()
+
+    def _complete(self) -> DirectRequest | None:
+        """A message has come whole. One that is the application's after all is returned, and is as
+        if it had not begun."""
+        self._in_headers, self._header_bytes = True, 0
+        self._messages += 1
+        self._disarm_read_timer()
+        request = self._received
+        if request is None or request.received():
+            return None
+        self._request = self.cycle = None  # type: ignore[assignment]
+        return request
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -202,6 +264,12 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._write_timer is not None:
             self._write_timer.cancel()
             self._write_timer = None
+
+
+def is_whole(head: bytes, headers: int) -> bool:
+    """Whether line and headers end where a parser ends them that has found so many headers: it
+    may take other ends of lines than ours."""
+    return head.count(b"\n") == head.count(b"\r\n") == headers + 2
 
 
 def guarded(limits: Limits, direct: Direct | None = None) -> type[GuardedProtocol]:

@@ -11,9 +11,9 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -40,6 +40,8 @@ Buffers = Sequence[bytes | memoryview]
 _TARGET = re.compile(r"/v2/models/([\w.:-]+)(/versions/([\w.-]+))?/infer", re.ASCII)
 ALIGNMENT = 16
 """Bytes, as what NumPy allocates has it."""
+MOST_KNOWN = 64
+"""Heads that are kept."""
 _UNUSUAL = frozenset({"content-encoding", "transfer-encoding", "expect", "upgrade"})
 
 
@@ -71,11 +73,15 @@ class Direct:
         self.service = service
         self.limits = limits
         self.guard = guard
-        # A client says the same before each of its tensors. What holds keys is not kept.
-        self._head = _read_head if guard.asks_for_keys else lru_cache(maxsize=64)(_read_head)
+        self._known: OrderedDict[bytes, Head] = OrderedDict()
+        """Heads as they came: a client says the same before each of its tensors."""
 
     def begin(
-        self, target: bytes, headers: Sequence[tuple[bytes, bytes]], answer: SendAnswer
+        self,
+        target: bytes,
+        headers: Sequence[tuple[bytes, bytes]],
+        answer: SendAnswer,
+        raw: bytes = b"",
     ) -> DirectRequest | None:
         """A POST of which line and headers have come; None: it is the application's.
 
@@ -83,14 +89,29 @@ class Direct:
             target: as it stands in the request's first line.
             headers: names in lower case.
             answer: called once, with the whole answer, unless the request is `lost`.
+            raw: line and headers as they came, for `begin_again`.
         """
-        head = self._head(target, tuple(headers))
+        head = _read_head(target, headers)
         if head is None or head.length > self.limits.body_bytes or self.guard.traced:
             return None
         try:
             self.guard.admit("POST", head.path, head.headers)
         except RequestError:
             return None
+        # What holds keys is not kept.
+        if raw and not self.guard.asks_for_keys:
+            self._known[raw] = head
+            if len(self._known) > MOST_KNOWN:
+                self._known.popitem(last=False)
+        return DirectRequest(self, head, answer)
+
+    def begin_again(self, raw: bytes, answer: SendAnswer) -> DirectRequest | None:
+        """A request whose line and headers are, byte for byte, those of one that was begun before:
+        what was found right then is right now. None: there was no such one."""
+        head = self._known.get(raw)
+        if head is None:
+            return None
+        self._known.move_to_end(raw)
         return DirectRequest(self, head, answer)
 
 
@@ -123,7 +144,12 @@ class DirectRequest:
         """As much of it as has come."""
         return self._body[: self._size]
 
-    def receive(self, piece: bytes) -> None:
+    @property
+    def missing(self) -> int:
+        """Bytes of the body that have not come."""
+        return self._head.length - self._size
+
+    def receive(self, piece: bytes | memoryview) -> None:
         """Take a piece of the body."""
         begin, self._size = self._size, self._size + len(piece)
         self._body[begin : self._size] = piece
@@ -210,7 +236,7 @@ class DirectRequest:
         self._asked = self._entry = None
 
 
-def _read_head(target: bytes, raw_headers: tuple[tuple[bytes, bytes], ...]) -> Head | None:
+def _read_head(target: bytes, raw_headers: Sequence[tuple[bytes, bytes]]) -> Head | None:
     """None: it is out of the ordinary."""
     found = _TARGET.fullmatch(target.decode("latin-1"))
     headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in raw_headers}

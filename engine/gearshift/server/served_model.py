@@ -125,7 +125,7 @@ class ServedModel:
 
     def _seconds(self, image: Floats, task: str) -> float:
         begun = time.perf_counter()
-        self._session.run_normalised(image, task)
+        self._session.run_checked(image, task)
         return time.perf_counter() - begun
 
     def task(self, name: str | None) -> TaskCard:
@@ -147,7 +147,8 @@ class ServedModel:
         return self._tasks[name]
 
     def check(self, request: InferRequest, settings: ServiceSettings) -> None:
-        """Whether image, priority and timeout are ones that can be run.
+        """Whether image, priority and timeout are ones that can be run, if `check_finite` finds
+        nothing.
 
         Raises:
             InvalidRequest: they are not.
@@ -185,7 +186,7 @@ class ServedModel:
         self._sizes.add((height, width))
 
     def run(self, task: str, images: Sequence[Floats]) -> BatchResult:
-        """The batch of one array or more; raises nothing.
+        """The batch of one array or more, each checked, and finite; raises nothing.
 
         When a batch of several fails, each of them runs alone, so that none suffers from another.
         """
@@ -194,7 +195,7 @@ class ServedModel:
         stats, error = None, None
         try:
             together = images[0] if len(images) == 1 else np.concatenate(images)
-            output = self._session.run_normalised(together, task)
+            output = self._session.run_checked(together, task)
             stats = self._session.stats
             if len(images) == 1:
                 outputs = [output]
@@ -208,9 +209,15 @@ class ServedModel:
 
     def _alone(self, task: str, image: Floats) -> Floats | Exception:
         try:
-            return self._session.run_normalised(image, task)
+            return self._session.run_checked(image, task)
         except Exception as error:
             return error
+
+
+def check_finite(image: Floats) -> None:
+    """Raises InvalidRequest."""
+    if not np.isfinite(image).all():
+        raise InvalidRequest("the image holds NaN or infinity")
 
 
 def _check_shape(image: Floats, patch_size: int, settings: ServiceSettings) -> None:

@@ -9,13 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-import numpy as np
-
 from gearshift.errors import InputError
 from gearshift.graph.card import TaskCard
 from gearshift.scheduler import Entry
 from gearshift.server.dispatcher import Dispatcher, Done
-from gearshift.server.errors import InvalidRequest, NotFound, Unavailable
+from gearshift.server.errors import NotFound, Unavailable
 from gearshift.server.model_slot import ModelSlot
 from gearshift.server.observer import (
     BatchEvent,
@@ -31,7 +29,7 @@ from gearshift.server.requests import (
     ModelSpec,
     ServiceSettings,
 )
-from gearshift.server.served_model import Floats, ServedModel
+from gearshift.server.served_model import ServedModel, check_finite
 from gearshift.server.statistics import Statistics, VersionStatistics
 
 __all__ = [
@@ -163,9 +161,9 @@ class Service:
         """
         served, task = self._checked(request)
         if request.image.size <= INLINE_NUMBERS:
-            _check_finite(request.image)
+            check_finite(request.image)
         else:
-            await asyncio.to_thread(_check_finite, request.image)
+            await asyncio.to_thread(check_finite, request.image)
             # Another version may have come meanwhile.
             served, task = self._checked(request)
         return await self._dispatcher.run(request, served, task)
@@ -179,7 +177,7 @@ class Service:
             RequestError: the request was refused; there is nothing to end.
         """
         served, task = self._checked(request)
-        _check_finite(request.image)
+        check_finite(request.image)
         return self._dispatcher.submit(request, served, task, done)
 
     def ended(self, entry: Entry, result: InferAnswer | BaseException) -> None:
@@ -227,9 +225,3 @@ class Service:
             self._observer.model_changed(name, None, "LOADING")
         served = await slot.load(scheduler.times, scheduler.settings.most_batch)
         self._observer.model_changed(name, served.version, "READY")
-
-
-def _check_finite(image: Floats) -> None:
-    """Raises InvalidRequest."""
-    if not np.isfinite(image).all():
-        raise InvalidRequest("the image holds NaN or infinity")

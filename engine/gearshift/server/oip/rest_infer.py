@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -179,23 +180,15 @@ def write_answer(
     Raises:
         InvalidRequest: JSON was asked for, and cannot say what the output holds.
     """
-    output: dict[str, Any] = {
-        "name": tensors.OUTPUT,
-        "datatype": "FP32",
-        "shape": list(answer.output.shape),
-    }
-    said: dict[str, Any] = {"model_name": asked.model_name, "model_version": answer.version}
-    if asked.identity is not None:
-        said["id"] = asked.identity
-    said |= {"parameters": answer_parameters(answer), "outputs": [output]}
+    names, output = _frame(asked.model_name, answer.version, answer.output.shape, asked.binary)
+    identity = "" if asked.identity is None else f'"id": {json.dumps(asked.identity)}, '
+    parameters = json.dumps(answer_parameters(answer))
+    text = f'{{{names}, {identity}"parameters": {parameters}, "outputs": [{output}]}}'.encode()
     if asked.binary:
         data = tensors.to_buffer(answer.output)
-        output["parameters"] = {"binary_data_size": len(data)}
-        text = json.dumps(said).encode()
         headers = {"content-type": "application/octet-stream", HEADER_LENGTH: str(len(text))}
         return [text, data], headers
     # The output comes last, so that its numbers can be put in before the closing brackets.
-    text = json.dumps(said).encode()
     try:
         numbers = b"".join(number_text(answer.output))
     except ValueError:
@@ -205,6 +198,16 @@ def write_answer(
     return [text.removesuffix(b"}]}") + b', "data": [', numbers, b"]}]}"], {
         "content-type": "application/json"
     }
+
+
+@lru_cache(maxsize=64)
+def _frame(model_name: str, version: str, shape: tuple[int, ...], binary: bool) -> tuple[str, str]:
+    """What the JSON of many answers has in common: the names, and the output."""
+    names = json.dumps({"model_name": model_name, "model_version": version})
+    output: dict[str, Any] = {"name": tensors.OUTPUT, "datatype": "FP32", "shape": list(shape)}
+    if binary:
+        output["parameters"] = {"binary_data_size": 4 * math.prod(shape)}
+    return names[1:-1], json.dumps(output)
 
 
 def _object(value: Any, what: str) -> dict[str, Any]:

@@ -278,8 +278,12 @@ def test_larger_bodies_than_allowed_are_the_applications(
 
 
 def test_traced_requests_are_the_applications(
-    live: Any, image: np.ndarray, asked_application: list[str], monkeypatch: pytest.MonkeyPatch
+    make_live: Callable[..., Any],
+    image: np.ndarray,
+    asked_application: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    live = make_live()
     monkeypatch.setattr(Guard, "traced", True)
     connection = http.client.HTTPConnection(live.http, timeout=SECONDS)
     assert ask(connection, *binary_request(image))[0] == 200

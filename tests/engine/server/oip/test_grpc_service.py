@@ -175,7 +175,7 @@ def test_an_error_of_the_session_is_the_clients_or_ours(
     def fail(self: Session, image: np.ndarray, task: str | None = None) -> np.ndarray:
         raise error
 
-    monkeypatch.setattr(Session, "run_normalised", fail)
+    monkeypatch.setattr(Session, "run_checked", fail)
     error: Exception = InputError("not so")
     assert refused(lambda: stub.ModelInfer(message(make_image())))[:2] == (
         "INVALID_ARGUMENT",

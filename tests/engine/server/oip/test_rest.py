@@ -118,10 +118,10 @@ def test_answers_are_compressed_for_those_who_ask_for_one_encoding(
 def test_an_output_that_json_cannot_say_is_refused_with_the_remedy(
     http: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def overflow(self: Session, image: np.ndarray, task: str | None = None) -> np.ndarray:
+    def overflow(self: Session, image: np.ndarray, task: str) -> np.ndarray:
         return np.full((1, 1, 24, 40), np.inf, np.float32)
 
-    monkeypatch.setattr(Session, "run_normalised", overflow)
+    monkeypatch.setattr(Session, "run_checked", overflow)
     image = np.zeros((1, 3, 24, 40), np.float32)
     answer = post(http, *binary_request(image, parameters={"task": "depth"}))
     assert answer.status_code == 400
@@ -163,10 +163,10 @@ def test_an_unloaded_model_is_in_the_index_and_not_ready(
 def test_an_error_of_the_session_is_the_clients_or_ours(
     http: httpx.Client, make_image: MakeImage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(self: Session, image: np.ndarray, task: str | None = None) -> np.ndarray:
+    def fail(self: Session, image: np.ndarray, task: str) -> np.ndarray:
         raise error
 
-    monkeypatch.setattr(Session, "run_normalised", fail)
+    monkeypatch.setattr(Session, "run_checked", fail)
     error: Exception = InputError("not so")
     answer = post(http, *binary_request(make_image()))
     assert (answer.status_code, answer.json()) == (400, {"error": "not so"})

@@ -23,13 +23,13 @@ Fixture = Callable[..., Any]
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """Task and images of every run of any session, in order."""
     seen: list[tuple[str, int]] = []
-    run_normalised = Session.run_normalised
+    run_checked = Session.run_checked
 
     def remember(session: Session, image: np.ndarray, task: str) -> np.ndarray:
         seen.append((task, len(image)))
-        return run_normalised(session, image, task)
+        return run_checked(session, image, task)
 
-    monkeypatch.setattr(Session, "run_normalised", remember)
+    monkeypatch.setattr(Session, "run_checked", remember)
     return seen
 
 

@@ -21,15 +21,15 @@ POISON = np.float32(1234.5)
 @pytest.fixture
 def poisoned(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception], None]:
     """From now on, whatever runs with `POISON` in it raises this error."""
-    run_normalised = Session.run_normalised
+    run_checked = Session.run_checked
 
     def poison(error: Exception) -> None:
         def run(session: Session, image: np.ndarray, task: str) -> np.ndarray:
             if (image == POISON).any():
                 raise error
-            return run_normalised(session, image, task)
+            return run_checked(session, image, task)
 
-        monkeypatch.setattr(Session, "run_normalised", run)
+        monkeypatch.setattr(Session, "run_checked", run)
 
     return poison
 
