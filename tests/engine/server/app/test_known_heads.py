@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import socket
 import time
@@ -266,6 +267,49 @@ def test_a_known_head_within_another_is_none(plain: socket.socket, image: np.nda
     time.sleep(0.05)
     plain.sendall(data)
     assert read_answers(plain, 1)[0][0] == 404
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_any_stream_is_answered_as_by_a_server_that_keeps_no_heads(
+    make_live: MakeLive, image: np.ndarray, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests of several kinds behind one another, in any pieces, then one with a wrong bit."""
+    live = make_live(ListenerOptions(limits=Limits(header_seconds=0.3, body_seconds=0.3)))
+    random = np.random.default_rng(seed)
+    body, headers = binary_request(image)
+    numbers = body.replace(b'"binary_data_output": true', b'"binary_data_output":false')
+    kinds = [
+        raw(body, headers),
+        raw(numbers, headers),
+        raw(body, headers, "/v2/models/none/infer"),
+        raw(b"{}", {"inference-header-content-length": "2"}),
+        raw(b"no picture", {}, "/v1/random/depth"),
+        b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n",
+    ]
+    chosen = [kinds[kind] for kind in random.integers(0, len(kinds), 12)]
+    stream = b"".join(chosen)
+    cuts = sorted(random.integers(1, len(stream), random.integers(1, 12)).tolist())
+    pieces = [stream[begin:end] for begin, end in itertools.pairwise([0, *cuts, len(stream)])]
+    wrong = bytearray(kinds[0])
+    wrong[random.integers(wrong.index(b"inputs"))] ^= 1 << random.integers(8)
+    with opened(live) as plain:
+        for kind in kinds[:4]:
+            exchange(plain, kind)
+    known = answers_to(live, pieces, len(chosen), wrong)
+    monkeypatch.setattr("gearshift.server.connections.LONGEST_HEAD", 0)
+    assert known == answers_to(live, pieces, len(chosen), wrong)
+    wait_until(lambda: live.held() == 0)
+
+
+def answers_to(live: Any, pieces: list[bytes], number: int, last: bytes) -> list[Any]:
+    """To so many requests in pieces, and, once these are answered, to a last one."""
+    with opened(live) as plain:
+        for piece in pieces:
+            plain.sendall(piece)
+            time.sleep(0.002)
+        answers = read_answers(plain, number)
+        plain.sendall(last)
+        return [without_times(answer) for answer in [*answers, *read_answers(plain, 1)]]
 
 
 def test_only_the_newest_heads_are_kept(
