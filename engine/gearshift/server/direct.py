@@ -81,7 +81,7 @@ class Direct:
         target: bytes,
         headers: Sequence[tuple[bytes, bytes]],
         answer: SendAnswer,
-        raw: bytes = b"",
+        raw: bytes,
     ) -> DirectRequest | None:
         """A POST of which line and headers have come; None: it is the application's.
 
@@ -89,7 +89,7 @@ class Direct:
             target: as it stands in the request's first line.
             headers: names in lower case.
             answer: called once, with the whole answer, unless the request is `lost`.
-            raw: line and headers as they came, for `begin_again`.
+            raw: line and headers as they came, for `begin_again`; empty: they are not kept.
         """
         head = _read_head(target, headers)
         if head is None or head.length > self.limits.body_bytes or self.guard.traced:
