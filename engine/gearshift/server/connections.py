@@ -58,10 +58,14 @@ class GuardedProtocol(HttpToolsProtocol):
         return self._request if cast(object, self.cycle) is self._request else None
 
     @property
+    def _answered(self) -> bool:
+        """Nothing that came is still at work."""
+        return self.cycle is None or self.cycle.response_complete
+
+    @property
     def _idle(self) -> bool:
         """Every answer so far has gone."""
-        answered = self.cycle is None or self.cycle.response_complete
-        return answered and not self.flow.write_paused
+        return self._answered and not self.flow.write_paused
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -103,12 +107,11 @@ class GuardedProtocol(HttpToolsProtocol):
                 self._refuse(431, self._headers_too_long())
                 return rest
         limits = self.limits
-        answered = self.cycle is None or self.cycle.response_complete
         if not self._in_headers:
             # An application waits for the body itself.
-            if answered or self._received:
+            if self._answered or self._received:
                 self._arm_read_timer(limits.body_seconds)
-        elif answered and messages == self._messages:
+        elif self._answered and messages == self._messages:
             self._arm_read_timer(limits.header_seconds)
         return rest
 
@@ -134,11 +137,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.parser.get_method() != b"POST" or not self.parser.should_keep_alive():
             return False
         known = head if is_whole(head, len(self.headers)) else b""
-        self._request = self.direct.begin(self.url, self.headers, self._answer, known)
-        if self._request is None:
-            return False
-        self.cycle = self._request  # type: ignore[assignment]
-        return True
+        return self._take(self.direct.begin(self.url, self.headers, self._answer, known))
 
     def _begins_again(self, data: memoryview) -> bool:
         """Whether a request with known line and headers begins here, that needs no parser."""
@@ -151,13 +150,18 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head = head + end
         if not self._idle:
             return False
-        self._request = self.direct.begin_again(self._head, self._answer)
-        if self._request is None:
-            return False
-        self._disarm_read_timer()
-        self._in_headers, self._body_left = False, self._request.missing
-        self.cycle = self._request  # type: ignore[assignment]
-        return True
+        request = self.direct.begin_again(self._head, self._answer)
+        if request is not None:
+            self._disarm_read_timer()
+            self._in_headers, self._body_left = False, request.missing
+        return self._take(request)
+
+    def _take(self, request: DirectRequest | None) -> bool:
+        """Whether it is one that needs no application."""
+        self._request = request
+        if request is not None:
+            self.cycle = request  # type: ignore[assignment]
+        return request is not None
 
     def _receive_body(self, data: memoryview) -> memoryview:
         """A piece of a body that needs no parser; what follows it."""

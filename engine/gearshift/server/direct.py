@@ -59,6 +59,8 @@ class Head:
     """Bytes of the body."""
     json_length: int
     """Of the JSON at its beginning."""
+    raw: bytes
+    """As they came; empty where they are not to be known again."""
 
     @property
     def route(self) -> str:
@@ -91,16 +93,16 @@ class Direct:
             answer: called once, with the whole answer, unless the request is `lost`.
             raw: line and headers as they came, for `begin_again`; empty: they are not kept.
         """
-        head = _read_head(target, headers)
+        # What holds keys is not kept.
+        head = _read_head(target, headers, b"" if self.guard.asks_for_keys else raw)
         if head is None or head.length > self.limits.body_bytes or self.guard.traced:
             return None
         try:
             self.guard.admit("POST", head.path, head.headers)
         except RequestError:
             return None
-        # What holds keys is not kept.
-        if raw and not self.guard.asks_for_keys:
-            self._known[raw] = head
+        if head.raw:
+            self._known[head.raw] = head
             if len(self._known) > MOST_KNOWN:
                 self._known.popitem(last=False)
         return DirectRequest(self, head, answer)
@@ -113,6 +115,10 @@ class Direct:
             return None
         self._known.move_to_end(raw)
         return DirectRequest(self, head, answer)
+
+    def forget(self, head: Head) -> None:
+        """The application answers what comes with it."""
+        self._known.pop(head.raw, None)
 
 
 class SendAnswer(Protocol):
@@ -169,6 +175,7 @@ class DirectRequest:
                 direct.service, direct.limits, head.model, head.version, self.body, head.headers
             )
             if not asked.binary:
+                direct.forget(head)
                 return False
             self._asked = asked
             self._entry = direct.service.submit(asked.infer, self._done)
@@ -236,7 +243,9 @@ class DirectRequest:
         self._asked = self._entry = None
 
 
-def _read_head(target: bytes, raw_headers: Sequence[tuple[bytes, bytes]]) -> Head | None:
+def _read_head(
+    target: bytes, raw_headers: Sequence[tuple[bytes, bytes]], raw: bytes
+) -> Head | None:
     """None: it is out of the ordinary."""
     found = _TARGET.fullmatch(target.decode("latin-1"))
     headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in raw_headers}
@@ -252,7 +261,7 @@ def _read_head(target: bytes, raw_headers: Sequence[tuple[bytes, bytes]]) -> Hea
         or headers.get("accept-encoding", "").strip().lower() in COMPRESSORS
     ):
         return None
-    return Head(found[0], found[1], found[3] or "", headers, length, json_length)
+    return Head(found[0], found[1], found[3] or "", headers, length, json_length, raw)
 
 
 def _number(header: str | None) -> int | None:

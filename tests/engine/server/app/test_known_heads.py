@@ -14,7 +14,7 @@ import pytest
 
 from gearshift.server.auth import ApiKeys
 from gearshift.server.connections import GuardedProtocol, is_whole
-from gearshift.server.direct import MOST_KNOWN, Direct
+from gearshift.server.direct import MOST_KNOWN, Direct, DirectRequest
 from gearshift.server.limits import Limits
 from gearshift.server.listeners import ListenerOptions
 
@@ -182,6 +182,24 @@ def test_the_application_answers_known_heads_too(
     assert exchange(plain, binary)[0] == 200
     assert asked_application == [TARGET]
     assert live.held() == 0
+
+
+def test_heads_of_what_the_application_answers_are_forgotten(
+    plain: socket.socket, image: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each such request would be begun twice."""
+    begun: list[object] = []
+    begin = DirectRequest.__init__
+
+    def counted(self: DirectRequest, *arguments: Any) -> None:
+        begun.append(self)
+        begin(self, *arguments)
+
+    monkeypatch.setattr(DirectRequest, "__init__", counted)
+    data = raw(*binary_request(image, parameters={"task": "depth"}))
+    for number in range(1, 4):
+        assert exchange(plain, data)[0] == 200
+        assert len(begun) == number
 
 
 @pytest.mark.parametrize(
